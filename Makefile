@@ -1,0 +1,54 @@
+# The two commands that a newcomer needs: make demo, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench docs format clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/textkin demo
+
+test: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/fetch_test_models.py
+	$(BIN)/pytest -n 2
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -n 2 -m "not slow"
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv-bench/.installed
+	.venv-bench/bin/python benchmarks/run_all.py
+
+docs: $(VENV)/.dev
+	$(BIN)/python tools/make_docs.py
+
+clean:
+	rm -rf $(VENV) .venv-bench dist build
+
+$(VENV)/bin/python:
+	@$(PYTHON) tools/make_venv.py $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@ $(VENV)/.installed
+
+.venv-bench/.installed: pyproject.toml
+	@$(PYTHON) tools/make_venv.py .venv-bench
+	.venv-bench/bin/python -m pip install --quiet torch==2.13.0
+	.venv-bench/bin/python -m pip install --quiet --editable ".[dev,torch]" torch==2.13.0 scipy
+	@touch $@

@@ -1,0 +1,1 @@
+"""Text to vectors: catalog, weights, engines, fingerprints. Knows nothing of stores."""

@@ -1,0 +1,1 @@
+"""Texts before any model: read, convert, split, digest."""

@@ -1,0 +1,1 @@
+"""Vectors after any model: similarity, the best k, files. NumPy only."""

@@ -1,0 +1,65 @@
+"""What tells two models apart: a digest of the facts that change a vector, and sixteen canary texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from textkin.types import Matrix, Model
+
+TOLERANCE = 1e-4
+"""Two engines give the same vectors when every canary's cosine is at least 1 - TOLERANCE."""
+
+CANARIES: tuple[str, ...] = (
+    "The quick brown fox jumps over the lazy dog.",
+    "A fast auburn fox leaps above a sleepy hound.",
+    "",
+    "x",
+    "NEVER rebase; Always Rebase. UPPER lower MiXeD",
+    "  leading,   inner\tand trailing space \n\n",
+    "Ünïcödé: naïve café, Straße, ﬁ ligature, e\u0301 combining, ＡＢＣ full width",
+    "今天天气很好，我们去公园散步。東京は日本の首都です。",
+    "الطقس جميل اليوم، סוף טוב הכל טוב, погода хорошая",
+    "🙂🚀 emoji, 3.14159, 2026-11-22, +49 170 1234567, foo_bar.baz(qux=1) -> None",
+    "import numpy as np\n\ndef f(x: int) -> str:\n    return f'{x!r}'  # <b>bold</b> &amp; so on",
+    # Long enough to be cut by any limit up to a few thousand tokens, and different at every place,
+    # so that a model with another limit, or another way to cut, can't pass for this one.
+    " ".join(f"{number} bottles of {thing} on the wall" for number, thing in enumerate(["beer", "ink"] * 400)),
+    "how do refunds work?",
+    "read a spreadsheet exported as text",
+    "wetter morgen berlin",
+    "king - man + woman",
+)
+"""Twelve documents, then four queries. Never change one: collections keep their vectors."""
+
+_DOCUMENTS = 12
+
+
+def fingerprint(facts: Mapping[str, object]) -> str:
+    """SHA-256 (64 hex digits) of the facts as canonical JSON: sorted keys, no white space, ASCII."""
+    canonical = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def canary_vectors(model: Model) -> Matrix:
+    """The vectors ``(16, dimensions)`` of the canary texts, each in its role."""
+    documents = model.embed(CANARIES[:_DOCUMENTS], "document").vectors
+    queries = model.embed(CANARIES[_DOCUMENTS:], "query").vectors
+    return np.concatenate([documents, queries])
+
+
+def same_vectors(a: Matrix, b: Matrix, tolerance: float = TOLERANCE) -> bool:
+    """Whether two sets of canary vectors come from the same model.
+
+    Args:
+        a: ``(16, dimensions)`` unit rows.
+        b: ``(16, dimensions)`` unit rows; another shape is never the same.
+        tolerance: how far a row's cosine may lie under 1.
+    """
+    if a.shape != b.shape:
+        return False
+    cosines = np.einsum("ij,ij->i", a.astype(np.float64), b.astype(np.float64))
+    return bool(cosines.min() >= 1.0 - tolerance)

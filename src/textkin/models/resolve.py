@@ -1,0 +1,85 @@
+"""From a name, a folder or an object to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from textkin.errors import InputError
+from textkin.models.embedding_model import EmbeddingModel
+from textkin.models.foreign import ForeignModel
+from textkin.models.hashing import HashingModel
+from textkin.types import Model
+
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
+FetchProgress = Callable[[str, int, "int | None"], None]
+
+
+def load_model(
+    model: str | Path | Any = DEFAULT_MODEL,
+    *,
+    device: str = "cpu",
+    precision: Literal["float32", "int8"] = "float32",
+    threads: int | None = None,
+    progress: FetchProgress | None = None,
+) -> EmbeddingModel:
+    """Load a model; fetch and verify its weights on first use.
+
+    Args:
+        model: a name (``all-MiniLM-L6-v2``, ``all-mpnet-base-v2``, any BERT-family or MPNet repository of
+            the model hub as ``owner/name``), a sentence-transformers folder, or any object with
+            ``encode(texts)``. ``hashing`` needs no weights and knows no meaning: for tests.
+        device: ``cpu``, ``auto``, ``cuda``, ``coreml`` or ``directml``.
+        precision: ``int8`` is faster and a little less exact (the README gives both figures).
+        threads: how many cores to use; all by default.
+        progress: called with (file name, bytes done, bytes in all) while weights are fetched.
+
+    Raises:
+        ModelNotFoundError: no such model, or no way to fetch it; says every way.
+        WeightsError: a file differs from what was published.
+        UnsupportedModelError: a kind of model that textkin can't run.
+        InputError: options that don't fit.
+    """
+    if isinstance(model, EmbeddingModel):
+        return model
+    if isinstance(model, (str, Path)):
+        return EmbeddingModel(_by_name(model, device, precision, threads, progress))
+    if all(hasattr(model, part) for part in ("info", "embed", "count_tokens")):
+        return EmbeddingModel(model)
+    return EmbeddingModel(ForeignModel(model))
+
+
+def _by_name(
+    model: str | Path,
+    device: str,
+    precision: Literal["float32", "int8"],
+    threads: int | None,
+    progress: FetchProgress | None,
+) -> Model:
+    if precision not in ("float32", "int8"):
+        raise InputError(f"precision must be float32 or int8, not {precision!r}")
+    name = str(model)
+    if name == "hashing" or name.startswith("hashing:"):
+        return _hashing(name)
+    from textkin.models import weights
+    from textkin.models.local import LocalModel
+
+    folder = weights.fetch(name, progress)
+    return LocalModel(
+        folder,
+        name,
+        precision=precision,
+        device=device,
+        threads=threads,
+        digests=weights.digests(folder),
+    )
+
+
+def _hashing(name: str) -> HashingModel:
+    _, _, dimensions = name.partition(":")
+    if not dimensions:
+        return HashingModel()
+    if not dimensions.isdecimal() or not 1 <= int(dimensions) <= 65536:
+        raise InputError(f"{name!r}: expected hashing:DIMENSIONS with 1 to 65536 dimensions, e.g. hashing:256")
+    return HashingModel(int(dimensions))

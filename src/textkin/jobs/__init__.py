@@ -1,0 +1,1 @@
+"""Work over many texts: embedding records, indexing with resume."""

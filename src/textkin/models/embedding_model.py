@@ -34,6 +34,10 @@ class EmbeddingModel:
         """Facts and fingerprint."""
         return self._model.info
 
+    def unwrap(self) -> Model:
+        """The engine behind it."""
+        return self._model
+
     @property
     def dimensions(self) -> int:
         """Length of a vector."""

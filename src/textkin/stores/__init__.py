@@ -1,0 +1,1 @@
+"""Vectors to disk and back. Knows nothing of models."""

@@ -1,0 +1,415 @@
+"""The façade: one store, the model whose vectors it holds, and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+
+from textkin.duplicates.groups import DuplicateReport, find_duplicates
+from textkin.errors import InputError, RecordNotFoundError
+from textkin.jobs.embedding import record_vectors
+from textkin.jobs.indexing import IndexReport, index
+from textkin.ledger import Ledger, embed
+from textkin.models.embedding_model import warn_truncated
+from textkin.opened import OpenedModel
+from textkin.stores.resolve import open_store
+from textkin.text.digest import text_digest, well_formed
+from textkin.types import Hit, Matrix, Metadata, ModelInfo, Progress, Record, Store
+from textkin.vectors.similarity import normalize
+from textkin.where import Condition, condition
+
+Where = str | Mapping[str, Any] | Condition
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a collection is.
+
+    Attributes:
+        place: how it was opened.
+        records: how many.
+        model: whose vectors it holds; None while it is new and empty.
+    """
+
+    place: str
+    records: int
+    model: ModelInfo | None
+
+
+class Collection:
+    """Texts, their vectors, and the answers they give. Opens, or creates on the first write.
+
+    Usable as a context manager. The model is loaded when a text needs a vector: listing, removing,
+    ``similar`` by id and ``duplicates`` need none.
+
+    Args:
+        place: a folder, by convention named ``….kin``.
+        model: a name, a folder, or an object with ``encode``; by default the model that the collection
+            was built with, or all-MiniLM-L6-v2 for a new one.
+        create: False refuses to make a new one.
+        read_only: open without the right to write.
+        ledger: False keeps no ledger; a `Ledger` to use another than the user's own.
+        device: as in `load_model`.
+        precision: as in `load_model`; by default that of the collection, float32 for a new one.
+        threads: as in `load_model`.
+        timeout: seconds to wait for another writer.
+
+    Raises:
+        StoreNotFoundError: nothing there, and ``create`` is False.
+        ModelMismatchError: ``model`` is not the one that made the collection's vectors.
+        StoreError: whatever else keeps it from being opened; see `textkin.errors`.
+    """
+
+    def __init__(
+        self,
+        place: str | Path,
+        model: Any = None,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        ledger: Ledger | bool = True,
+        device: str = "cpu",
+        precision: Literal["float32", "int8"] | None = None,
+        threads: int | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        self._store: Store = open_store(
+            place, create=create and not read_only, read_only=read_only, timeout=timeout
+        )
+        self._chosen_ledger = ledger
+        self._opened_ledger: Ledger | None = None
+        self._model = OpenedModel(
+            self._store,
+            model,
+            self._ledger,
+            read_only=read_only,
+            device=device,
+            precision=precision,
+            threads=threads,
+        )
+        try:
+            self._model.check_choice()
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Collection {self._store.url}>"
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and bool(self._store.digests([id]))
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.records()
+
+    def close(self) -> None:
+        """Release files. Closing twice is fine."""
+        self._store.close()
+        if self._opened_ledger is not None and self._opened_ledger is not self._chosen_ledger:
+            self._opened_ledger.close()
+        self._opened_ledger = None
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        texts: str | Iterable[str],
+        *,
+        ids: str | Iterable[str] | None = None,
+        metadata: Metadata | Iterable[Metadata] | None = None,
+        progress: Progress | None = None,
+    ) -> IndexReport:
+        """Add or replace texts; what is there already as it is costs nothing.
+
+        Args:
+            texts: one, or many.
+            ids: one a text; by default made from the text, so that adding it again changes nothing
+                (the n-th equal text of one call gets ``-n`` behind it and is a record of its own).
+            metadata: one mapping a text, or one for all.
+            progress: called with (texts done, texts in all).
+
+        Raises:
+            InputError: lengths that differ, an id that comes twice, metadata that can't be kept.
+        """
+        many = [texts] if isinstance(texts, str) else list(texts)
+        for number, text in enumerate(many):
+            if not isinstance(text, str):
+                raise InputError(f"text number {number} is a {type(text).__name__}, not a str: {text!r:.80}")
+        names = _default_ids(many) if ids is None else [ids] if isinstance(ids, str) else list(ids)
+        facts = _one_each(metadata, len(many))
+        for what, given in (("ids", names), ("metadata", facts)):
+            if len(given) != len(many):
+                raise InputError(f"{len(many)} texts but {len(given)} {what}; give one each")
+        for number, name in enumerate(names):
+            if not isinstance(name, str):
+                raise InputError(f"id number {number} is a {type(name).__name__}, not a str: {name!r:.80}")
+        records = (
+            Record(id=name, text=text, metadata=fact) for name, text, fact in zip(names, many, facts, strict=True)
+        )
+        return self.index(records, total=len(many), progress=progress)
+
+    def index(
+        self,
+        records: Iterable[Record],
+        *,
+        sources: Sequence[str] = (),
+        unread: Callable[[], frozenset[str]] = frozenset,
+        keep_missing: bool = False,
+        total: int | None = None,
+        progress: Progress | None = None,
+        on_stored: Callable[[Sequence[str]], None] | None = None,
+    ) -> IndexReport:
+        """Index a stream of records; arguments, effects and errors as in `textkin.jobs.indexing.index`."""
+        return index(
+            self._store,
+            self._model.for_writing,
+            self._ledger(),
+            records,
+            sources=sources,
+            unread=unread,
+            keep_missing=keep_missing,
+            total=total,
+            progress=progress,
+            on_stored=on_stored,
+        )
+
+    def remove(self, ids: str | Iterable[str]) -> int:
+        """Remove records.
+
+        Returns:
+            How many went.
+
+        Raises:
+            RecordNotFoundError: an id that isn't there; then nothing is removed.
+        """
+        names = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+        with self._store.writing("remove"):
+            self._require(names)
+            return self._store.delete(names)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def count(self, where: Where | None = None) -> int:
+        """Number of records (that satisfy ``where``), exact."""
+        return self._store.count(condition(where))
+
+    def get(self, id: str) -> Record:
+        """The record with this id.
+
+        Raises:
+            RecordNotFoundError: there is none.
+        """
+        self._require([id])
+        return self._store.get([id])[0]
+
+    def records(self, where: Where | None = None) -> Iterator[Record]:
+        """All records (that satisfy ``where``) in the order of insertion."""
+        for batch in self._store.scan(condition(where)):
+            yield from batch
+
+    def vectors(self, ids: Sequence[str]) -> Matrix:
+        """One unit vector a record, ``(len(ids), dimensions)``: the mean of its passages' vectors.
+
+        Raises:
+            RecordNotFoundError: naming the first unknown id.
+        """
+        if not ids:
+            header = self._store.header
+            return np.empty((0, header.model.dimensions if header else 0), dtype=np.float32)
+        return np.concatenate([_mean(passages) for passages in self._store.vectors(ids)])
+
+    def info(self) -> CollectionInfo:
+        """Place, size and model."""
+        header = self._store.header
+        return CollectionInfo(self._store.url, self._store.count(), header.model if header else None)
+
+    def writing(self, what: str) -> AbstractContextManager[None]:
+        """Hold the one writer's place for several calls; ``what`` is told to whoever has to wait."""
+        return self._store.writing(what)
+
+    # -- answering -----------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: str | None = None,
+        k: int = 5,
+        *,
+        where: Where | None = None,
+        threshold: float | None = None,
+        like: str | Sequence[str] = (),
+        unlike: str | Sequence[str] = (),
+    ) -> list[Hit]:
+        """The records nearest in meaning, best first; exact.
+
+        Args:
+            query: what is looked for.
+            k: how many at most.
+            where: metadata filter: ``{"lang": "en", "year": {"$gte": 2020}}`` or ``lang = "en" and year >= 2020``.
+            threshold: leave out lower scores.
+            like: ids whose meaning is added to the query's, and unlike: ids whose meaning is taken
+                away: the unit vectors are summed with these signs. Those records are left out of the answer.
+
+        Raises:
+            InputError: nothing to search for, or ``k`` under 1.
+            FilterError: ``where`` is not valid.
+            RecordNotFoundError: an id in ``like`` or ``unlike`` that isn't there.
+        """
+        likes, unlikes = _listed(like), _listed(unlike)
+        if query is None and not likes and not unlikes:
+            raise InputError("nothing to search for: give a query, or ids in like or unlike")
+        sum_ = np.zeros(0)
+        if query is not None:
+            if not query.strip():
+                raise InputError("the query is empty; say what to look for")
+            sum_ = self._query_vector(query).astype(np.float64)
+        for sign, ids in ((1.0, likes), (-1.0, unlikes)):
+            if ids:
+                part = sign * self.vectors(ids).astype(np.float64).sum(axis=0)
+                sum_ = part if sum_.size == 0 else sum_ + part
+        return self._nearest(sum_, k, where, threshold, exclude={*likes, *unlikes})
+
+    def similar(
+        self,
+        id_or_text: str,
+        k: int = 5,
+        *,
+        where: Where | None = None,
+        threshold: float | None = None,
+    ) -> list[Hit]:
+        """The records most similar to a record (without itself) or, where no record has this id, to a text.
+
+        Args:
+            id_or_text: an id of this collection, else a text.
+            k: how many at most.
+            where: metadata filter, as in `search`.
+            threshold: leave out lower scores.
+        """
+        if id_or_text in self:
+            return self._nearest(self.vectors([id_or_text])[0], k, where, threshold, exclude={id_or_text})
+        return self.similar_to_text(id_or_text, k, where=where, threshold=threshold)
+
+    def similar_to_text(
+        self, text: str, k: int = 5, *, where: Where | None = None, threshold: float | None = None
+    ) -> list[Hit]:
+        """As `similar`, with a text that is no id."""
+        if not text.strip():
+            raise InputError("the text is empty; give an id of this collection or a text")
+        self._require_filled()
+        from textkin.jobs.embedding import embed_records
+
+        embedded = embed_records(self._model.get(), [Record(id="text", text=well_formed(text))], self._ledger())
+        return self._nearest(record_vectors(embedded.records, embedded.vectors)[0], k, where, threshold, set())
+
+    def duplicates(
+        self,
+        threshold: float = 0.95,
+        *,
+        keep: str = "first",
+        where: Where | None = None,
+        progress: Progress | None = None,
+    ) -> DuplicateReport:
+        """All pairs of records with a cosine of at least ``threshold``, in groups around the one kept.
+
+        Exact: no pair is missed. Nothing is removed.
+
+        Args:
+            threshold: cosine; see the report's ``.at(...)`` to raise it afterwards.
+            keep: ``first``, ``longest``, ``central``, or ``newest`` (the last added).
+            where: only among the records that satisfy it.
+            progress: called with (parts done, parts in all).
+        """
+        ids: list[str] = []
+        texts: list[str] = []
+        blocks: list[Matrix] = []
+        for batch in self._store.scan(condition(where)):
+            ids += [record.id for record in batch]
+            texts += [record.text for record in batch]
+            blocks.append(self.vectors([record.id for record in batch]))
+        vectors = np.concatenate(blocks) if blocks else self.vectors([])
+        return find_duplicates(ids, texts, vectors, threshold, keep=keep, progress=progress)
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _ledger(self) -> Ledger | None:
+        if self._chosen_ledger is False:
+            return None
+        if self._opened_ledger is None:
+            self._opened_ledger = Ledger() if self._chosen_ledger is True else self._chosen_ledger
+        return self._opened_ledger
+
+    def _query_vector(self, query: str) -> Any:
+        self._require_filled()
+        model = self._model.get()
+        result = embed(model, [query], "query", self._ledger())
+        warn_truncated(result.truncated, 1, model.info)
+        return result.vectors[0]
+
+    def _nearest(
+        self, vector: Any, k: int, where: Where | None, threshold: float | None, exclude: set[str]
+    ) -> list[Hit]:
+        if k < 1:
+            raise InputError(f"k must be at least 1, not {k}")
+        unit = np.ascontiguousarray(normalize(vector[None, :]), dtype=np.float32)
+        hits = self._store.search(unit, k + len(exclude), condition(where))[0]
+        kept = [hit for hit in hits if hit.id not in exclude and (threshold is None or hit.score >= threshold)]
+        return kept[:k]
+
+    def _require(self, ids: Sequence[str]) -> None:
+        known = self._store.digests(ids)
+        for name in ids:
+            if name not in known:
+                raise RecordNotFoundError(
+                    f"{self._store.url} has no record {name!r}; textkin list {self._store.url} shows what it has"
+                )
+
+    def _require_filled(self) -> None:
+        if self._store.header is None:
+            raise InputError(
+                f"{self._store.url} is empty; add texts first: textkin index PATH --to {self._store.url}"
+            )
+
+
+def _mean(passages: Matrix) -> Matrix:
+    if len(passages) == 1:
+        return passages
+    total = passages.astype(np.float64).sum(axis=0, keepdims=True)
+    return np.ascontiguousarray(normalize(total), dtype=np.float32)
+
+
+def _listed(ids: str | Sequence[str]) -> list[str]:
+    return [ids] if isinstance(ids, str) else list(ids)
+
+
+def _one_each(metadata: Metadata | Iterable[Metadata] | None, count: int) -> list[Metadata]:
+    if metadata is None:
+        return [{}] * count
+    if isinstance(metadata, Mapping):
+        return [metadata] * count
+    return list(metadata)
+
+
+def _default_ids(texts: Sequence[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    ids = []
+    for text in texts:
+        name = text_digest(well_formed(text)).hex()[:16]
+        seen[name] = seen.get(name, 0) + 1
+        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return ids

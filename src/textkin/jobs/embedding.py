@@ -1,0 +1,89 @@
+"""Records to vectors: split what is longer than the model reads, embed each passage once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from textkin.ledger import Ledger, embed
+from textkin.text.split import split_all
+from textkin.types import Matrix, Model, Progress, Record
+from textkin.vectors.similarity import normalize
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedRecords:
+    """Records with their passages and vectors.
+
+    Attributes:
+        records: as given, with ``spans`` filled.
+        vectors: ``(spans of all records, dimensions)`` unit rows, record by record.
+        embedded: texts that the model was really asked for.
+        from_ledger: texts whose vectors were there already.
+        truncated: ids of records of which a passage was longer than the model reads; only models that
+            don't tell their tokens beforehand can have any.
+    """
+
+    records: tuple[Record, ...]
+    vectors: Matrix
+    embedded: int
+    from_ledger: int
+    truncated: tuple[str, ...]
+
+
+def embed_records(
+    model: Model, records: Sequence[Record], ledger: Ledger | None, progress: Progress | None = None
+) -> EmbeddedRecords:
+    """Split and embed records.
+
+    Args:
+        model: what makes the vectors; its ``max_tokens`` is the longest passage.
+        records: their texts well-formed.
+        ledger: where vectors are looked up and kept; None embeds everything anew.
+        progress: called with (records done, records in all).
+    """
+    texts = [record.text for record in records]
+    spans = split_all(texts, model.count_tokens, model.info.max_tokens)
+    split = tuple(dataclasses.replace(record, spans=parts) for record, parts in zip(records, spans, strict=True))
+    owners = [number for number, parts in enumerate(spans) for _ in parts]
+    passages = [record.text[span.start : span.end] for record in split for span in record.spans]
+    result = embed(model, passages, "document", ledger, _in_records(progress, owners, len(split)))
+    return EmbeddedRecords(
+        records=split,
+        vectors=result.vectors,
+        embedded=result.embedded,
+        from_ledger=result.from_ledger,
+        truncated=tuple(dict.fromkeys(split[owners[row]].id for row in result.truncated)),
+    )
+
+
+def record_vectors(records: Sequence[Record], vectors: Matrix) -> Matrix:
+    """One vector a record: the unit mean of its passages' vectors.
+
+    Args:
+        records: with ``spans``.
+        vectors: ``(spans of all records, dimensions)``, record by record.
+
+    Returns:
+        ``(len(records), dimensions)`` unit rows.
+    """
+    counts = np.fromiter((len(record.spans) for record in records), dtype=np.intp, count=len(records))
+    if (counts == 1).all():
+        return vectors
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    sums = np.add.reduceat(vectors.astype(np.float64), starts, axis=0)
+    return np.ascontiguousarray(normalize(sums), dtype=np.float32)
+
+
+def _in_records(progress: Progress | None, owners: Sequence[int], total: int) -> Progress | None:
+    """Turn progress over passages into progress over records."""
+    if progress is None:
+        return None
+
+    def passages_done(done: int, _: int | None) -> None:
+        progress(total if done >= len(owners) else owners[done], total)
+
+    return passages_done

@@ -1,0 +1,207 @@
+"""Bring a store up to date with its inputs: embed what is new or changed, drop what is gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from textkin.errors import InputError
+from textkin.jobs.embedding import embed_records
+from textkin.ledger import Ledger
+from textkin.text.digest import record_digest, well_formed
+from textkin.types import Model, Progress, Record, Scalar, Store
+
+_BATCH_RECORDS = 512
+_BATCH_CHARACTERS = 1_000_000
+
+
+@dataclass(slots=True)
+class IndexReport:
+    """What indexing did, in records unless said otherwise.
+
+    Attributes:
+        added: were not there before.
+        changed: were there with another text, metadata or source.
+        unchanged: were there as they are.
+        removed: no longer in their source, dropped.
+        missing: no longer in their source, kept because that was asked for, or because the source
+            could not be read in full.
+        split: longer than the model reads, so kept as several passages.
+        truncated: cut by a model that doesn't tell its tokens beforehand; their ids.
+        embedded: texts that the model was really asked for.
+        from_ledger: texts whose vectors were there already.
+        seconds: wall-clock time.
+    """
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    missing: int = 0
+    split: int = 0
+    truncated: list[str] = field(default_factory=list)
+    embedded: int = 0
+    from_ledger: int = 0
+    seconds: float = 0.0
+
+    @property
+    def stored(self) -> int:
+        """Added and changed."""
+        return self.added + self.changed
+
+
+def index(
+    store: Store,
+    model: Callable[[], Model],
+    ledger: Ledger | None,
+    records: Iterable[Record],
+    *,
+    sources: Sequence[str] = (),
+    unread: Callable[[], frozenset[str]] = frozenset,
+    keep_missing: bool = False,
+    total: int | None = None,
+    progress: Progress | None = None,
+    on_stored: Callable[[Sequence[str]], None] | None = None,
+) -> IndexReport:
+    """Index records, batch by batch; each batch is one transaction.
+
+    Killed at any moment, what ``on_stored`` was told is in the store, every vector that was made is in
+    the ledger, and running again does the rest.
+
+    Args:
+        store: where to.
+        model: called once, when the first text needs a vector.
+        ledger: where vectors are looked up and kept; None embeds everything anew.
+        records: ids unique; read once, as a stream.
+        sources: those that ``records`` were read from: records of theirs that didn't come are gone.
+        unread: called at the end; sources that could not be read in full, of which nothing is dropped.
+        keep_missing: keep what is gone.
+        total: number of records, when it is known, for the progress.
+        progress: called with (records done, records in all).
+        on_stored: called with the ids of a batch when they are safely on disk.
+
+    Raises:
+        InputError: an id that came twice, or metadata that can't be kept; names the record. What was
+            stored before stays.
+    """
+    start = time.monotonic()
+    report = IndexReport()
+    seen: set[str] = set()
+    with store.writing("index"):
+        done = 0
+        for batch in _batches(_checked(records, seen)):
+            digests = store.digests([record.id for record in batch])
+            fresh = [record for record in batch if digests.get(record.id) != record_digest(record)]
+            report.unchanged += len(batch) - len(fresh)
+            if fresh:
+                _store(store, model(), ledger, fresh, report, _shifted(progress, done, total))
+                known = sum(record.id in digests for record in fresh)
+                report.changed += known
+                report.added += len(fresh) - known
+                if on_stored is not None:
+                    on_stored([record.id for record in fresh])
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
+        _drop_gone(store, seen, sources, unread(), keep_missing, report)
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def _store(
+    store: Store,
+    model: Model,
+    ledger: Ledger | None,
+    records: Sequence[Record],
+    report: IndexReport,
+    progress: Progress | None,
+) -> None:
+    embedded = embed_records(model, records, ledger, progress)
+    store.upsert(embedded.records, embedded.vectors)
+    report.split += sum(len(record.spans) > 1 for record in embedded.records)
+    report.truncated.extend(embedded.truncated)
+    report.embedded += embedded.embedded
+    report.from_ledger += embedded.from_ledger
+
+
+def _drop_gone(
+    store: Store,
+    seen: set[str],
+    sources: Sequence[str],
+    unread: frozenset[str],
+    keep_missing: bool,
+    report: IndexReport,
+) -> None:
+    for source in dict.fromkeys(sources):
+        gone = [known for known in store.ids(source) if known not in seen]
+        if keep_missing or source in unread:
+            report.missing += len(gone)
+        elif gone:
+            report.removed += store.delete(gone)
+
+
+def _shifted(progress: Progress | None, done: int, total: int | None) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda more, _: progress(done + more, total)
+
+
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    characters = 0
+    for record in records:
+        batch.append(record)
+        characters += len(record.text)
+        if len(batch) >= _BATCH_RECORDS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _checked(records: Iterable[Record], seen: set[str]) -> Iterator[Record]:
+    """Records made well-formed and checked; their ids go to ``seen``."""
+    for record in records:
+        clean = dataclasses.replace(
+            record,
+            id=well_formed(record.id),
+            text=well_formed(record.text),
+            metadata=clean_metadata(record.id, record.metadata),
+        )
+        if not clean.id:
+            raise InputError(f"a record has an empty id (its text begins with {clean.text[:60]!r})")
+        if clean.id in seen:
+            raise InputError(f"the id {clean.id!r} came twice; ids must be unique (--id-column chooses another)")
+        seen.add(clean.id)
+        yield clean
+
+
+def clean_metadata(owner: str, metadata: Any) -> dict[str, Scalar]:
+    """Metadata as it is kept: str keys; str, int, float, bool or None values; NumPy's numbers become Python's.
+
+    Raises:
+        InputError: anything else; names the record and the field.
+    """
+    if not hasattr(metadata, "items"):
+        raise InputError(f"metadata of {owner!r} must be a mapping, not a {type(metadata).__name__}")
+    clean: dict[str, Scalar] = {}
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not key:
+            raise InputError(f"metadata of {owner!r}: field names must be non-empty strings, not {key!r}")
+        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+            value = value.item()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"metadata of {owner!r}: {key} is {value}; use None for a missing number")
+        if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+            raise InputError(f"metadata of {owner!r}: {key} = {value} does not fit 64 bits; keep it as a string")
+        if not isinstance(value, (str, int, float, bool, type(None))):
+            raise InputError(
+                f"metadata of {owner!r}: {key} is a {type(value).__name__}; "
+                "values must be str, int, float, bool or None"
+            )
+        clean[well_formed(key)] = well_formed(value) if isinstance(value, str) else value
+    return clean

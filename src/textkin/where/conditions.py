@@ -1,0 +1,130 @@
+"""The shape of a filter, and what makes one valid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from textkin.errors import FilterError
+from textkin.types import Scalar
+
+MAX_DEPTH = 64
+"""How deep ``not``, ``and``, ``or`` and brackets may nest."""
+MAX_CONDITIONS = 5000
+"""How many comparisons one filter may hold; an ``in`` counts as one."""
+Operator: TypeAlias = Literal["=", "<", "<=", ">", ">="]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """``field op value``: True only where the field is there and has the value's type.
+
+    ``= null`` is the exception: True where the field is null or missing.
+    """
+
+    field: str
+    op: Operator
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """``field in (values)``: an ``=`` with any of them."""
+
+    field: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite; so ``a != 1`` is also true where ``a`` is missing."""
+
+    item: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of them; true when empty."""
+
+    items: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of them; false when empty."""
+
+    items: tuple[Condition, ...]
+
+
+Condition: TypeAlias = Compare | In | Not | And | Or
+
+
+def check(condition: Condition) -> Condition:
+    """Return the condition when it is valid.
+
+    Raises:
+        FilterError: an operator, a field or a value that can't be used, or one filter too deep or too long.
+    """
+    pending: list[tuple[Condition, int]] = [(condition, 1)]
+    count = 0
+    while pending:
+        item, depth = pending.pop()
+        check_depth(depth)
+        if isinstance(item, Not):
+            pending.append((item.item, depth + 1))
+        elif isinstance(item, And | Or):
+            pending.extend((part, depth + 1) for part in item.items)
+        elif isinstance(item, Compare | In):
+            _check_leaf(item)
+        else:
+            raise FilterError(f"a filter is made of Compare, In, Not, And and Or, not {type(item).__name__}")
+        count += 1
+        if count > MAX_CONDITIONS:
+            raise FilterError(f"a filter may hold {MAX_CONDITIONS} conditions; use field in (…) for long lists")
+    return condition
+
+
+def check_depth(depth: int) -> None:
+    """Refuse a filter that nests too deep."""
+    if depth > MAX_DEPTH:
+        raise FilterError(f"a filter may nest {MAX_DEPTH} deep; write it flatter")
+
+
+def check_value(field: str, op: str, value: object) -> Scalar:
+    """Return a value that can be compared by ``op``."""
+    if value is None or isinstance(value, bool):
+        if op != "=":
+            raise FilterError(
+                f"field {field!r}: null, true and false have no order, so {op} can't be used; use = or !="
+            )
+        return value
+    if isinstance(value, str):
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise FilterError(f"field {field!r}: {value!r} holds half a character (a lone surrogate)")
+        return value
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise FilterError(f"field {field!r}: a whole number that does not fit in 64 bits; use a float (1e30)")
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise FilterError(f"field {field!r}: {value} can't be compared; use a finite number")
+        return value
+    raise FilterError(
+        f"field {field!r}: a value is a text, a number, true, false or null, not {type(value).__name__}"
+    )
+
+
+def _check_leaf(item: Compare | In) -> None:
+    if not isinstance(item.field, str):
+        raise FilterError(f"a field's name is a text, not {item.field!r}")
+    if any("\ud800" <= letter <= "\udfff" for letter in item.field):
+        raise FilterError(f"the field name {item.field!r} holds half a character (a lone surrogate)")
+    if isinstance(item, In):
+        for value in item.values:
+            check_value(item.field, "=", value)
+        return
+    if item.op not in ("=", "<", "<=", ">", ">="):
+        raise FilterError(f"field {item.field!r}: unknown operator {item.op!r}; use =, <, <=, > or >=")
+    check_value(item.field, item.op, item.value)

@@ -1,0 +1,57 @@
+"""What a filter means: the reference that every store must equal."""
+
+from __future__ import annotations
+
+from textkin.types import Metadata, Scalar
+from textkin.where.conditions import And, Compare, Condition, In, Not
+
+
+def matches(condition: Condition, metadata: Metadata) -> bool:
+    """Whether metadata satisfy a (valid) condition.
+
+    Nothing is coerced: the text "5" is never 5, true is never 1; integers and floats compare as numbers,
+    exactly; texts by code point. A comparison with a missing field or another type is False.
+    """
+    if isinstance(condition, Compare):
+        stored = metadata.get(condition.field)
+        if condition.op == "=":
+            return _equal(stored, condition.value)
+        return _ordered(stored, condition.op, condition.value)
+    if isinstance(condition, In):
+        stored = metadata.get(condition.field)
+        return any(_equal(stored, value) for value in condition.values)
+    if isinstance(condition, Not):
+        return not matches(condition.item, metadata)
+    if isinstance(condition, And):
+        return all(matches(item, metadata) for item in condition.items)
+    return any(matches(item, metadata) for item in condition.items)
+
+
+def _kind(value: Scalar) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "bool"
+    return "text" if isinstance(value, str) else "number"
+
+
+def _equal(stored: Scalar, value: Scalar) -> bool:
+    return _kind(stored) == _kind(value) and stored == value
+
+
+def _ordered(stored: Scalar, op: str, value: Scalar) -> bool:
+    if isinstance(stored, bool) or isinstance(value, bool):
+        return False
+    if isinstance(stored, str) and isinstance(value, str):
+        below, same = stored < value, stored == value
+    elif isinstance(stored, int | float) and isinstance(value, int | float):
+        if stored != stored or value != value:  # NaN is neither below, above nor equal
+            return False
+        below, same = stored < value, stored == value
+    else:
+        return False
+    if op == "<":
+        return below
+    if op == "<=":
+        return below or same
+    return not below and (op == ">=" or not same)

@@ -1,0 +1,81 @@
+"""What a caller chooses about reading, and what he is told about inputs that gave no record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How files become records.
+
+    Attributes:
+        text_column: column (or columns, joined by a line break) that holds the text of a table's row;
+            None looks for the usual names, then for the only column of texts.
+        id_column: column that holds the ids; None makes ``path:row``.
+        encoding: of every file without a byte order mark; None detects it.
+        include: patterns of the files to take from folders; empty takes all that can be read. A pattern
+            without ``/`` is compared with the file's name, any other with its path inside the folder.
+            A file that is included by pattern is read as text whatever its suffix.
+        exclude: patterns of files and folders to leave out of folders and globs.
+        hidden: also take files and folders whose name starts with a dot.
+        max_bytes: largest file that may become one record (tables may have any size).
+    """
+
+    text_column: str | tuple[str, ...] | None = None
+    id_column: str | None = None
+    encoding: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    hidden: bool = False
+    max_bytes: int = 50_000_000
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The chosen text columns; empty when they are to be found."""
+        if self.text_column is None:
+            return ()
+        return (self.text_column,) if isinstance(self.text_column, str) else tuple(self.text_column)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An input that gave no record, and why.
+
+    Attributes:
+        path: as a record's id would name it.
+        reason: for people.
+        kind: ``skipped``: there is nothing for us in it; ``failed``: it could not be read this time,
+            so records that came from it earlier must not be taken for gone.
+        row: of a table, 1-based (the line for JSONL and stdin); None: the whole file or folder.
+        source: the argument that led here, as in ``Record.source``.
+        any_id: the records of the file have ids of their own, which don't tell their file.
+    """
+
+    path: str
+    reason: str
+    kind: Literal["skipped", "failed"] = "skipped"
+    row: int | None = None
+    source: str | None = None
+    any_id: bool = False
+
+    def may_hold(self, record_id: str, source: str | None) -> bool:
+        """Whether an earlier record may come from what could not be read now, so that it has to be kept."""
+        if self.kind != "failed" or source != self.source:
+            return False
+        return self.any_id or record_id == self.path or record_id.startswith((f"{self.path}:", f"{self.path}/"))
+
+
+OnSkip: TypeAlias = Callable[[Skipped], None]
+OnNote: TypeAlias = Callable[[str, str], None]
+"""Called with (path, encoding) for each file whose encoding had to be guessed."""
+
+
+def ignore_skip(skipped: Skipped) -> None:
+    """Take no notice."""
+
+
+def ignore_note(path: str, encoding: str) -> None:
+    """Take no notice."""

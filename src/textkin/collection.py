@@ -13,11 +13,13 @@ import numpy as np
 
 from textkin.duplicates.groups import DuplicateReport, find_duplicates
 from textkin.errors import InputError, RecordNotFoundError
-from textkin.jobs.embedding import record_vectors
+from textkin.jobs.embedding import embed_records, record_vectors
 from textkin.jobs.indexing import IndexReport, index
 from textkin.ledger import Ledger, embed
 from textkin.models.embedding_model import warn_truncated
 from textkin.opened import OpenedModel
+from textkin.search.clusters import Cluster, find_clusters
+from textkin.search.outliers import Outlier, find_outliers
 from textkin.stores.resolve import open_store
 from textkin.text.digest import text_digest, well_formed
 from textkin.types import Hit, Matrix, Metadata, ModelInfo, Progress, Record, Store
@@ -312,8 +314,6 @@ class Collection:
         if not text.strip():
             raise InputError("the text is empty; give an id of this collection or a text")
         self._require_filled()
-        from textkin.jobs.embedding import embed_records
-
         embedded = embed_records(self._model.get(), [Record(id="text", text=well_formed(text))], self._ledger())
         return self._nearest(record_vectors(embedded.records, embedded.vectors)[0], k, where, threshold, set())
 
@@ -335,15 +335,33 @@ class Collection:
             where: only among the records that satisfy it.
             progress: called with (parts done, parts in all).
         """
-        ids: list[str] = []
-        texts: list[str] = []
-        blocks: list[Matrix] = []
-        for batch in self._store.scan(condition(where)):
-            ids += [record.id for record in batch]
-            texts += [record.text for record in batch]
-            blocks.append(self.vectors([record.id for record in batch]))
-        vectors = np.concatenate(blocks) if blocks else self.vectors([])
-        return find_duplicates(ids, texts, vectors, threshold, keep=keep, progress=progress)
+        return find_duplicates(*self._all(where), threshold, keep=keep, progress=progress)
+
+    def outliers(
+        self, k: int = 10, *, neighbours: int = 5, where: Where | None = None, progress: Progress | None = None
+    ) -> list[Outlier]:
+        """The records that have the least near them, the oddest first.
+
+        Args:
+            k: how many at most.
+            neighbours: how many nearest records count; they are the reason given.
+            where: only among the records that satisfy it.
+            progress: called with (records done, records in all).
+        """
+        return find_outliers(*self._all(where), k=k, neighbours=neighbours, progress=progress)
+
+    def clusters(self, count: int | None = None, *, where: Where | None = None, seed: int = 0) -> list[Cluster]:
+        """Groups of related records with the words that set each apart, the largest first.
+
+        Args:
+            count: how many groups; by default about the square root of half the records, at most 50.
+            where: only among the records that satisfy it.
+            seed: the same seed gives the same groups.
+
+        Raises:
+            MissingDependencyError: scikit-learn is not installed (``textkin[clusters]``).
+        """
+        return find_clusters(*self._all(where), count, seed)
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -353,6 +371,17 @@ class Collection:
         if self._opened_ledger is None:
             self._opened_ledger = Ledger() if self._chosen_ledger is True else self._chosen_ledger
         return self._opened_ledger
+
+    def _all(self, where: Where | None) -> tuple[list[str], list[str], Matrix]:
+        """Ids, texts and one vector a record of all records (that satisfy ``where``), in order."""
+        ids: list[str] = []
+        texts: list[str] = []
+        blocks: list[Matrix] = []
+        for batch in self._store.scan(condition(where)):
+            ids += [record.id for record in batch]
+            texts += [record.text for record in batch]
+            blocks.append(self.vectors([record.id for record in batch]))
+        return ids, texts, np.concatenate(blocks) if blocks else self.vectors([])
 
     def _query_vector(self, query: str) -> Any:
         self._require_filled()

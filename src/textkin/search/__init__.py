@@ -1,0 +1,1 @@
+"""Answers from vectors beyond the plain search: outliers, clusters."""

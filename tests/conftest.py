@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from textkin import _places
+
+# Read before any test points it elsewhere: where `make test` has fetched the models to.
+_REAL_CACHE = _places.cache_folder().absolute()
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +22,23 @@ def own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     return place
+
+
+@pytest.fixture
+def real_cache(own_places: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own cache, for tests that need the published weights; tools/fetch_test_models.py fills it."""
+    monkeypatch.setenv("TEXTKIN_CACHE", str(_REAL_CACHE))
+    return _REAL_CACHE
+
+
+@pytest.fixture
+def model_folder(real_cache: Path) -> Callable[[str], Path]:
+    """The folder of a published model's verified files, by its name."""
+    from textkin.models import weights
+
+    def folder(name: str) -> Path:
+        found = weights.locate(name)
+        assert found is not None, f"{name} is not in {real_cache}; run: python tools/fetch_test_models.py"
+        return found
+
+    return folder

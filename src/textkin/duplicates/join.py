@@ -1,0 +1,188 @@
+"""All pairs of rows whose cosine reaches a threshold, none missed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from textkin.duplicates.cascade import Cascade, choose_cascade
+from textkin.duplicates.tiles import Found, Task, search_task, tasks
+from textkin.duplicates.unit_rows import Doubles, Numbers, UnitRows, unit_rows
+from textkin.errors import InputError
+from textkin.types import Progress
+
+MAX_PAIRS = 10_000_000
+"""Pairs that a join returns unless told otherwise: 240 MB, and as much again while they are sorted."""
+
+_CERTAIN_HITS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class JoinStats:
+    """What a join did.
+
+    Attributes:
+        rows: of the left side, and of the right side (the same number in a self-join).
+        pairs: in all; every one was either examined by the first step or scored.
+        steps: columns that each step looked at, and the candidates that it left.
+        found: pairs that reach the threshold.
+        margin: how far below the threshold the first step kept candidates on account of float32 rounding.
+    """
+
+    rows: tuple[int, int]
+    pairs: int
+    steps: tuple[tuple[int, int], ...]
+    found: int
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NearPairs:
+    """Pairs, best first; unpacks to its three arrays: ``i, j, score = near_pairs(vectors)``.
+
+    Attributes:
+        i: row numbers.
+        j: row numbers; above ``i`` in a self-join.
+        score: float64 cosines.
+        threshold: what they reach.
+        stats: what the join did.
+    """
+
+    i: Numbers
+    j: Numbers
+    score: Doubles
+    threshold: float
+    stats: JoinStats
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.int64 | np.float64]]:
+        return iter((self.i, self.j, self.score))
+
+
+def near_pairs(
+    vectors: npt.ArrayLike,
+    threshold: float = 0.95,
+    *,
+    other: npt.ArrayLike | None = None,
+    max_pairs: int = MAX_PAIRS,
+    progress: Progress | None = None,
+) -> NearPairs:
+    """Find every pair of rows whose score is at least ``threshold``.
+
+    The score is the cosine in float64 of the rows as given, rounded to 12 decimals; so rows that are equal, or equal
+    up to their length or float32 rounding, score exactly 1.0, and ``threshold=1.0`` finds them. A zero row
+    scores 0 with every row. Exact: float32 products only rule pairs out, by a bound with a proven margin
+    (`textkin.duplicates.bound`). Time grows with the square of the rows; working memory is about a quarter of the matrix,
+    plus 24 bytes a pair found.
+
+    Args:
+        vectors: ``(n, d)`` of any length of row; memory-mapped and strided matrices are read in blocks.
+        threshold: above -1, at most 1.
+        other: ``(m, d)``: compare each row of ``vectors`` with each row of this one instead of with each other.
+        max_pairs: more than this is an error.
+        progress: called with rows done and rows in all.
+
+    Returns:
+        Pairs with ``i < j`` (with ``other``: row of ``vectors``, row of ``other``), highest score first; ties by i, then j.
+
+    Raises:
+        InputError: a threshold out of range, NaN or infinity, sides of different dimensions, or more than
+            ``max_pairs`` pairs.
+    """
+    threshold = checked_threshold(threshold)
+    left = unit_rows(vectors)
+    right = left if other is None else unit_rows(other, "other")
+    if left.dimensions != right.dimensions and left.count and right.count:
+        raise InputError(
+            f"vectors have {left.dimensions} dimensions and other has {right.dimensions}: "
+            "they come from different models"
+        )
+    total = left.count * (left.count - 1) // 2 if right is left else left.count * right.count
+    if not total:
+        return _result([], threshold, JoinStats((left.count, right.count), 0, (), 0, 0.0))
+    cascade = choose_cascade(left, right, threshold)
+    if cascade.share is not None:
+        expected = cascade.share * total
+        if cascade.share * cascade.sampled >= _CERTAIN_HITS and expected > 1.5 * max_pairs:
+            raise _too_many(f"about {expected:,.0f} of {total:,}", threshold, max_pairs)
+    found = _search(left, right, threshold, cascade, max_pairs, total, progress)
+    survivors = np.sum([part.survivors for part in found], axis=0).tolist()
+    stats = JoinStats(
+        rows=(left.count, right.count),
+        pairs=total,
+        steps=tuple((step.columns, int(n)) for step, n in zip(cascade.steps, survivors, strict=True)),
+        found=sum(len(part.score) for part in found),
+        margin=cascade.steps[0].margin,
+    )
+    return _result(found, threshold, stats)
+
+
+def checked_threshold(threshold: float) -> float:
+    """The threshold as a float.
+
+    Raises:
+        InputError: not above -1 and at most 1.
+    """
+    value = float(threshold)
+    if not -1.0 < value <= 1.0:
+        raise InputError(f"threshold is {threshold}; expected a cosine above -1 and at most 1, such as 0.95")
+    return value
+
+
+def _search(
+    left: UnitRows,
+    right: UnitRows,
+    threshold: float,
+    cascade: Cascade,
+    max_pairs: int,
+    total: int,
+    progress: Progress | None,
+) -> list[Found]:
+    """Run all tasks, in threads where the products are too thin for the BLAS library's own threads."""
+    todo = tasks(left.count, right.count, right is left, cascade.steps[0].columns)
+    workers = min(_processors(), len(todo)) if len(cascade.steps[0].left) and todo[0].height else 1
+    found: list[Found] = []
+    pairs = examined = 0
+
+    def run(task: Task) -> Found:
+        return search_task(task, left, right, threshold, cascade.steps)
+
+    pool = ThreadPoolExecutor(workers) if workers > 1 else None
+    try:
+        for task, part in zip(todo, pool.map(run, todo) if pool else map(run, todo), strict=True):
+            found.append(part)
+            pairs += len(part.score)
+            examined += task.pairs
+            if pairs > max_pairs:
+                raise _too_many(f"{pairs:,} of the first {examined:,} (of {total:,})", threshold, max_pairs)
+            if progress is not None:
+                progress(min(left.count, round(left.count * examined / total)), left.count)
+    finally:
+        if pool:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return found
+
+
+def _too_many(how_many: str, threshold: float, max_pairs: int) -> InputError:
+    return InputError(
+        f"{how_many} pairs reach {threshold:g}, more than max_pairs={max_pairs:,}: raise the threshold, drop exact copies "
+        "first (find_duplicates does that), or allow more with max_pairs= (48 bytes of memory each)"
+    )
+
+
+def _result(found: list[Found], threshold: float, stats: JoinStats) -> NearPairs:
+    i = np.concatenate([part.i for part in found] or [np.empty(0, dtype=np.int64)])
+    j = np.concatenate([part.j for part in found] or [np.empty(0, dtype=np.int64)])
+    score = np.concatenate([part.score for part in found] or [np.empty(0)])
+    order = np.lexsort((j, i, -score))
+    return NearPairs(i[order], j[order], score[order], threshold, stats)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

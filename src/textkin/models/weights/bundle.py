@@ -1,0 +1,177 @@
+"""One file that carries a model to a machine without a network, and its installation there."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from textkin.errors import FileReadError, InputError, WeightsError
+from textkin.models import catalog as known
+from textkin.models.catalog import CatalogEntry
+from textkin.models.weights.cache import (
+    RECORD_NAME,
+    ModelRecord,
+    pin_commit,
+    publish,
+    read_record,
+    repository_folder,
+    require_room,
+    writing,
+)
+from textkin.models.weights.fetch import FetchProgress, fetch
+from textkin.models.weights.files import file_digest, has_weights, is_safe, readable
+from textkin.models.weights.find import understand
+from textkin.models.weights.verify import verify
+
+_BLOCK = 1 << 20
+_LARGEST_RECORD = 1 << 20
+_LARGEST_MODEL = 64 << 30
+
+
+def bundle(
+    name: str,
+    file: Path,
+    progress: FetchProgress | None = None,
+    *,
+    catalog: Sequence[CatalogEntry] | None = None,
+) -> Path:
+    """Write a model (fetched if it is not here) with its digests to one zip file; returns the file.
+
+    Raises:
+        InputError: the name is a folder's, or the file can't be written.
+        ModelNotFoundError, WeightsError: as ``fetch``.
+    """
+    wanted = understand(name, catalog)
+    if wanted.folder is not None:
+        raise InputError(f"{name} is a folder already; copy it and give its path as the model's name")
+    folder = fetch(name, progress, catalog=catalog)
+    found = verify(folder, wanted.entry, rehash=True)
+    record = read_record(folder)
+    commit = wanted.commit or (record.revision if record is not None else folder.name)
+    label = wanted.entry.name if wanted.entry is not None else wanted.name
+    record = ModelRecord(label, wanted.repository, commit, wanted.revision, found)
+    temporary: Path | None = None
+    try:
+        handle, unfinished = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.absolute().parent)
+        temporary = Path(unfinished)
+        with os.fdopen(handle, "wb") as stream:
+            with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+                archive.writestr(RECORD_NAME, record.to_json())
+                for path in found:
+                    archive.write(folder / path, f"model/{path}")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(file)
+    except OSError as error:
+        raise InputError(f"{file} can't be written ({error.strerror}); choose another place with -o") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return file
+
+
+def install(
+    file: Path, progress: FetchProgress | None = None, *, catalog: Sequence[CatalogEntry] | None = None
+) -> tuple[str, Path]:
+    """Put a bundle's model into textkin's cache, checked as if it were downloaded.
+
+    Returns:
+        The model's name and its folder. A model that is here already is left as it is.
+
+    Raises:
+        FileReadError: the file is not a bundle.
+        WeightsError: a file in it differs from what was published, or from its own record.
+        StorageFullError, ReadOnlyError: as ``fetch``.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            record = _record(archive, file)
+            entry = known.find(record.repository, catalog)
+            if entry is not None and entry.revision != record.revision:
+                entry = None
+            return record.name, _install(archive, record, entry, progress)
+    except OSError as error:
+        raise FileReadError(f"{file} can't be read ({error.strerror})") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise FileReadError(f"{file} is damaged or not a bundle of textkin ({error}); copy it again") from error
+
+
+def _record(archive: zipfile.ZipFile, file: Path) -> ModelRecord:
+    members = [item for item in archive.infolist() if item.filename == RECORD_NAME]
+    record = None
+    if len(members) == 1 and members[0].file_size <= _LARGEST_RECORD:
+        record = ModelRecord.from_json(archive.read(members[0]))
+    if record is None:
+        raise FileReadError(
+            f"{file} is not a bundle of textkin; make one with: textkin models bundle NAME -o FILE"
+        )
+    wanted = understand(f"{record.repository}@{record.revision}", ())
+    unsafe = [path for path in record.files if not is_safe(path)]
+    if unsafe or wanted.folder is not None or wanted.commit != record.revision:
+        raise FileReadError(
+            f"{file} names a file or a revision that no model has ({(unsafe or [record.revision])[0]!r})"
+        )
+    if sorted(record.files) != readable(record.files) or not has_weights(record.files):
+        raise FileReadError(f"{file} holds other files than those of a model; make it with: textkin models bundle")
+    return record
+
+
+def _install(
+    archive: zipfile.ZipFile, record: ModelRecord, entry: CatalogEntry | None, progress: FetchProgress | None
+) -> Path:
+    members = {item.filename: item for item in archive.infolist()}
+    needed = sum(members[f"model/{path}"].file_size for path in record.files if f"model/{path}" in members)
+    target = repository_folder(record.repository) / record.revision
+    with writing(record.repository, needed) as work:
+        if target.is_dir():
+            verify(target, entry)
+            return target
+        require_room(needed)
+        folder, done = work / "model", 0
+        for path in record.files:
+            member = members.get(f"model/{path}")
+            if member is None or stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise WeightsError(f"{path} of {record.name} is missing in the bundle; make the bundle again")
+            done += _copy(archive, member, folder / path, record, path)
+            if progress is not None:
+                progress(f"installing {record.name}", done, needed)
+        found = _check(folder, record, entry)
+        published = publish(folder, replace(record, files=found))
+        if record.asked != record.revision:
+            pin_commit(record.repository, record.asked, record.revision)
+        return published
+
+
+def _copy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, record: ModelRecord, path: str) -> int:
+    """Copy a member, at most the size that the archive states for it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    limit, written = min(member.file_size, _LARGEST_MODEL), 0
+    with archive.open(member) as source, target.open("xb") as stream:
+        while block := source.read(_BLOCK):
+            written += len(block)
+            if written > limit:
+                raise WeightsError(
+                    f"{path} of {record.name} is larger than its bundle states; make the bundle again"
+                )
+            stream.write(block)
+    return written
+
+
+def _check(folder: Path, record: ModelRecord, entry: CatalogEntry | None) -> dict[str, str]:
+    if entry is not None and entry.files:
+        return verify(folder, entry, rehash=True)
+    for path, expected in record.files.items():
+        found = file_digest(folder / path, path)
+        if found != expected:
+            raise WeightsError(
+                f"{path} of {record.name} differs from the bundle's record: "
+                f"expected sha256 {expected}, found {found}; copy or make the bundle again"
+            )
+    return dict(record.files)

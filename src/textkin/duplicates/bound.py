@@ -1,25 +1,27 @@
 """The thin-product bound: a few columns a row whose product is never below the cosine.
 
-Let ``u`` and ``v`` be unit rows and Q have orthonormal columns. Split each row into its part in the span of Q and
-the rest; by Cauchy-Schwarz the product of the rests is at most the product of their lengths, so ::
+Let ``u`` and ``v`` be unit rows and Q have orthonormal columns. Split each row into its part in the span of Q
+and the rest; by Cauchy-Schwarz the product of the rests is at most the product of their lengths, so ::
 
     u.v <= (uQ).(vQ) + r(u) r(v),    r(u) = sqrt(1 - |uQ|^2)
 
-The right side is one dot product of the k + 1 numbers ``(uQ, r(u))``. It holds for every Q; principal axes make it
-tight, so they may come from a sample. Rounding is bounded, not guessed (eps = 2^-53, u = 2^-24, g(m, x) = m x / (1 -
-m x) is the bound of Higham 2002, section 3.1, for a dot product of m terms summed in any order, with or without FMA):
+The right side is one dot product of the k + 1 numbers ``(uQ, r(u))``. It holds for every Q; principal axes make
+it tight, so they may come from a sample. Rounding is bounded, not guessed. Write e64 = 2^-53, e32 = 2^-24, and
+g(m, e) = m e / (1 - m e), the bound of Higham 2002, section 3.1, for a dot product of m terms summed in any
+order, with or without fused multiply-add:
 
-1. Q is only nearly orthonormal: with D = the Frobenius norm of Q'Q - I, the nearest orthonormal matrix is at most D
-   away. Scaling a row to length 1 and multiplying it by Q in float64 errs by at most sqrt(k + 1) g(2 d + 8, eps) in
-   length. Together e; so the float64 columns differ from exact ones by at most e, their products by 2 e + e^2 <= 3 e,
-   and 1 - |uQ|^2 by at most 3 e + g(k + 2, eps), which is added before the square root: r is never too small.
-2. Storing the k columns as float32 errs by at most u each, relatively: 2 u + u^2 in the product, since |uQ| <= 1. r is
-   rounded up.
-3. The float32 product of k + 1 terms errs by at most g(k + 1, u) times the lengths of both thin rows, which are 1.
+1. Q is only nearly orthonormal: with D = the Frobenius norm of Q'Q - I, an orthonormal matrix lies within D.
+   Scaling a row to length 1 and multiplying it by Q in float64 errs by at most sqrt(k + 1) g(2 d + 8, e64).
+   Together E: the computed columns lie within E of exact ones, their products within 2 E + E^2 <= 3 E, and
+   1 - |uQ|^2 within 3 E + g(k + 2, e64), which is added before the square root: r is never too small.
+2. Storing the k columns as float32 errs by at most e32 each, relatively: 2 e32 + e32^2 in the product, since
+   |uQ| <= 1. r is rounded up.
+3. The float32 product of k + 1 terms errs by at most g(k + 1, e32) times the lengths of both thin rows, 1.
 4. A score is itself rounded: `SCORE_SLACK`.
 
-`margin` adds these up, with 0.1 % on top for the products of small terms and for numbers below float32's normal range.
-It takes for granted that the BLAS library multiplies float32 as float32 (no TF32 or bfloat16 shortcut).
+`margin` adds these up, with 0.1 % on top for products of the small terms, for the inflated r and for numbers
+below float32's normal range. It takes for granted that the BLAS library multiplies float32 as float32 (no TF32 or
+bfloat16 shortcut).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import numpy as np
 from textkin.duplicates.unit_rows import SCORE_SLACK, Doubles, UnitRows
 from textkin.types import Matrix
 
-_SAMPLE_ROWS = 4096
+_SAMPLE_ROWS = 2048
 _EXTRA_AXES = 16
 _BLOCK_NUMBERS = 1 << 21
 _EPS64 = 2.0**-53
@@ -65,12 +67,12 @@ def principal_axes(rows: UnitRows, count: int) -> Axes:
     width = min(count + _EXTRA_AXES, dimensions)
     picked = np.linspace(0, rows.count - 1, min(rows.count, _SAMPLE_ROWS)).astype(np.int64)
     sample = rows.take(picked)
-    basis = np.random.default_rng(0).standard_normal((dimensions, width))
+    basis = _orthonormal(np.random.default_rng(0).standard_normal((dimensions, width)))
     for _ in range(3):
-        basis = np.linalg.qr(sample.T @ (sample @ np.linalg.qr(basis)[0]))[0]
+        basis = _orthonormal(sample.T @ (sample @ basis))
     projected = sample @ basis
     _, turn = np.linalg.eigh(projected.T @ projected)
-    columns = np.ascontiguousarray(np.linalg.qr(basis @ turn[:, ::-1])[0][:, :count])
+    columns = _orthonormal(np.ascontiguousarray((basis @ turn[:, ::-1])[:, :count]))
     defect = float(np.linalg.norm(columns.T @ columns - np.eye(count))) + count * _dot_error(dimensions, _EPS64)
     return Axes(columns, defect + np.sqrt(count + 1) * _dot_error(2 * dimensions + 8, _EPS64))
 
@@ -113,6 +115,29 @@ def _rest(turned: Doubles, axes: Axes, zero: np.typing.NDArray[np.bool_]) -> Mat
     rest = np.nextafter(np.sqrt(np.maximum(1.0 - known, 0.0) + slack).astype(np.float32), np.float32(2))
     rest[zero] = 0.0
     return np.asarray(rest, dtype=np.float32)
+
+
+def _orthonormal(columns: Doubles) -> Doubles:
+    """Gram-Schmidt, twice a column, without BLAS.
+
+    `numpy.linalg.qr` makes many small threaded products, which each wait for every core: seconds in all where
+    other processes keep the cores busy, against 10 ms here (384 by 143).
+    """
+    rows = np.array(columns.T, order="C")
+    rng = np.random.default_rng(1)
+    for k in range(len(rows)):
+        before = np.sqrt(np.einsum("d,d", rows[k], rows[k]))
+        for _ in range(2):
+            rows[k] -= np.einsum("k,kd->d", np.einsum("kd,d->k", rows[:k], rows[k]), rows[:k])
+        after = np.sqrt(np.einsum("d,d", rows[k], rows[k]))
+        if after <= 1e-10 * before or not after:
+            # Nothing new in this column (rows of low rank): any other direction does.
+            rows[k] = rng.standard_normal(rows.shape[1])
+            for _ in range(3):
+                rows[k] -= np.einsum("k,kd->d", np.einsum("kd,d->k", rows[:k], rows[k]), rows[:k])
+            after = np.sqrt(np.einsum("d,d", rows[k], rows[k]))
+        rows[k] /= after
+    return rows.T
 
 
 def _dot_error(terms: int, epsilon: float) -> float:

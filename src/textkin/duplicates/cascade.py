@@ -1,4 +1,4 @@
-"""How many columns each step of the join looks at, chosen from a sample of pairs. It sets the speed, not the answer."""
+"""How many columns each step of the join looks at, chosen from a sample of pairs: speed, never the answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textkin.types import Matrix
 
 _LADDER = (15, 23, 31, 47, 63, 95, 127)
 _SAMPLE = 1024
-_SMALL = 1024
+_SMALL = 4096
 """Below this many rows a side a plan costs more than it saves."""
 
 
@@ -30,7 +30,7 @@ class Step:
 
     def border(self, threshold: float) -> np.float32:
         """A pair whose float32 product is below this has a score below ``threshold``."""
-        return np.nextafter(np.float32(threshold - self.margin), np.float32(-2))
+        return np.float32(np.nextafter(np.float32(threshold - self.margin), np.float32(-2)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,15 +72,17 @@ def choose_cascade(left: UnitRows, right: UnitRows, threshold: float) -> Cascade
     return Cascade(steps, share, whole.size)
 
 
-def _cheapest(
-    ladder: tuple[int, ...], shares: dict[int, float], share: float, dimensions: int
-) -> tuple[int, ...]:
-    """One or two widths, or none where the whole product is cheaper. Costs are nanoseconds a pair, only their ratios count."""
+def _cheapest(ladder: tuple[int, ...], shares: dict[int, float], share: float, dimensions: int) -> tuple[int, ...]:
+    """One or two widths, or none where the whole product is cheaper.
+
+    Costs are nanoseconds a pair as measured on one machine; only their ratios matter.
+    """
     exact = 100.0 + 5.0 * dimensions
-    best, cost = (), _product_cost(dimensions) + share * exact
+    best: tuple[int, ...] = ()
+    cost = _product_cost(dimensions) + share * exact
     for first in ladder:
         start = _product_cost(first + 1)
-        options = [((first,), start + shares[first] * exact)]
+        options: list[tuple[tuple[int, ...], float]] = [((first,), start + shares[first] * exact)]
         options += [
             ((first, k), start + shares[first] * (60.0 + 2.0 * k) + shares[k] * exact) for k in ladder if k > first
         ]
@@ -94,7 +96,9 @@ def _product_cost(columns: int) -> float:
     return 0.15 + 0.015 * columns
 
 
-def _shares(left: UnitRows, right: UnitRows, axes: Axes, ladder: tuple[int, ...], threshold: float) -> dict[int, float]:
+def _shares(
+    left: UnitRows, right: UnitRows, axes: Axes, ladder: tuple[int, ...], threshold: float
+) -> dict[int, float]:
     """For each width the part of the sampled pairs that would stay candidates."""
     lefts, rights = thin_rows(left, axes, ladder), thin_rows(right, axes, ladder)
     return {k: float(np.mean(x @ y.T >= threshold)) for k, x, y in zip(ladder, lefts, rights, strict=True)}

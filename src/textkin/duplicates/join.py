@@ -73,11 +73,11 @@ def near_pairs(
 ) -> NearPairs:
     """Find every pair of rows whose score is at least ``threshold``.
 
-    The score is the cosine in float64 of the rows as given, rounded to 12 decimals; so rows that are equal, or equal
-    up to their length or float32 rounding, score exactly 1.0, and ``threshold=1.0`` finds them. A zero row
+    The score is the cosine in float64 of the rows as given, rounded to 12 decimals; so rows that are equal, or
+    equal up to their length or float32 rounding, score exactly 1.0, and ``threshold=1.0`` finds them. A zero row
     scores 0 with every row. Exact: float32 products only rule pairs out, by a bound with a proven margin
-    (`textkin.duplicates.bound`). Time grows with the square of the rows; working memory is about a quarter of the matrix,
-    plus 24 bytes a pair found.
+    (`textkin.duplicates.bound`). Time grows with the square of the rows. Working memory: at most one float32 copy
+    of the rows (a quarter of it at high thresholds), and 48 bytes a pair found.
 
     Args:
         vectors: ``(n, d)`` of any length of row; memory-mapped and strided matrices are read in blocks.
@@ -87,7 +87,8 @@ def near_pairs(
         progress: called with rows done and rows in all.
 
     Returns:
-        Pairs with ``i < j`` (with ``other``: row of ``vectors``, row of ``other``), highest score first; ties by i, then j.
+        Pairs with ``i < j`` (with ``other``: row of ``vectors``, row of ``other``), highest score first; ties by
+        i, then j.
 
     Raises:
         InputError: a threshold out of range, NaN or infinity, sides of different dimensions, or more than
@@ -169,8 +170,8 @@ def _search(
 
 def _too_many(how_many: str, threshold: float, max_pairs: int) -> InputError:
     return InputError(
-        f"{how_many} pairs reach {threshold:g}, more than max_pairs={max_pairs:,}: raise the threshold, drop exact copies "
-        "first (find_duplicates does that), or allow more with max_pairs= (48 bytes of memory each)"
+        f"{how_many} pairs reach {threshold:g}, more than max_pairs={max_pairs:,}: raise the threshold, drop exact "
+        "copies first (find_duplicates does that), or allow more with max_pairs= (48 bytes of memory each)"
     )
 
 

@@ -21,7 +21,7 @@ _THIN = 128
 _BAND_ROWS = 2048
 _WIDE_ROWS = 1024
 _BATCH = 1 << 16
-_DENSE = 0.05
+_DENSE = 0.01
 """Part of a tile from which one float64 product of the whole tile is cheaper than scoring its candidates singly."""
 
 
@@ -69,9 +69,7 @@ def tasks(left: int, right: int, same: bool, columns: int) -> list[Task]:
     return out
 
 
-def search_task(
-    task: Task, left: UnitRows, right: UnitRows, threshold: float, steps: Sequence[Step]
-) -> Found:
+def search_task(task: Task, left: UnitRows, right: UnitRows, threshold: float, steps: Sequence[Step]) -> Found:
     """The pairs of one task that reach the threshold."""
     same = left is right
     first = steps[0]
@@ -124,7 +122,9 @@ class _Products:
         height = task.height or self._rows
         stacks = -(-self._rows // height)
         if stacks * height > self._rows:
-            band = np.concatenate([band, np.zeros((stacks * height - self._rows, band.shape[1]), dtype=np.float32)])
+            band = np.concatenate(
+                [band, np.zeros((stacks * height - self._rows, band.shape[1]), dtype=np.float32)]
+            )
         self._stacks = band.reshape(stacks, height, band.shape[1])
         self._product = np.empty((stacks, height, task.width), dtype=np.float32)
         self._mask = np.empty((stacks * height, task.width), dtype=np.bool_)

@@ -1,0 +1,113 @@
+"""``textkin add``: single texts from the command line or standard input."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+import click
+
+from textkin._progress import bar
+from textkin.cli.options import model_option, place_argument
+from textkin.cli.output import counted, json_option, say, write_object
+from textkin.cli.reports import index_report_row, tell_truncated
+from textkin.errors import InputError
+from textkin.text.digest import well_formed
+
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,2})?")
+
+
+@click.command()
+@place_argument
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@click.option("--id", "ids", metavar="ID", multiple=True, help="One for each TEXT. [default: made from the text]")
+@click.option(
+    "--meta",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Metadata of all TEXTs; numbers, true, false and empty are recognised as in CSV files.",
+)
+@click.option("--meta-json", metavar="JSON", help="Metadata as one JSON object, typed exactly.")
+@model_option
+@json_option
+def add(
+    place: str,
+    texts: tuple[str, ...],
+    ids: tuple[str, ...],
+    meta: tuple[str, ...],
+    meta_json: str | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Add each TEXT to COLLECTION, made when it isn't there; without TEXT, each line of standard input.
+
+    A text that is there already changes nothing.
+
+    \b
+    textkin add notes.kin "Refunds take five days" --id refunds --meta lang=en
+    grep -h TODO src/*.py | textkin add notes.kin
+    """
+    from textkin.collection import Collection
+
+    metadata = _metadata(meta, meta_json)
+    many = _lines() if texts in ((), ("-",)) else [well_formed(text) for text in texts]
+    with Collection(place, model) as collection, bar("adding") as progress:
+        report = collection.add(
+            many,
+            ids=[well_formed(id) for id in ids] if ids else None,
+            metadata=metadata,
+            progress=progress,
+        )
+    tell_truncated(report)
+    if as_json:
+        write_object(index_report_row(report))
+    else:
+        say(f"{counted(report.added, 'record')} added, {report.changed:,} changed, {report.unchanged:,} unchanged")
+
+
+def _lines() -> list[str]:
+    """The lines of standard input that hold more than white space.
+
+    Raises:
+        InputError: standard input is a terminal, or not UTF-8.
+    """
+    if sys.stdin.isatty():
+        raise InputError("no text; give TEXT arguments, or pipe texts in, a line each")
+    data = sys.stdin.buffer.read()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"line {line} of standard input is not UTF-8; convert it: iconv -f latin1 -t utf-8"
+        ) from None
+    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+
+
+def _metadata(pairs: tuple[str, ...], exact: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if exact is not None:
+        try:
+            found = json.loads(exact)
+        except json.JSONDecodeError as error:
+            raise InputError(f"--meta-json is not JSON ({error}): {exact:.200}") from None
+        if not isinstance(found, dict):
+            raise InputError(f'--meta-json must be an object such as {{"year": 2020}}, not {exact:.200}')
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise InputError(f"--meta {pair!r}: expected KEY=VALUE, e.g. lang=en")
+        found[key] = _typed(value)
+    return found
+
+
+def _typed(value: str) -> Any:
+    """As a CSV cell is: plainly written numbers, true and false; empty is None; ``007`` stays text."""
+    if _INTEGER.fullmatch(value):
+        return int(value)
+    if _FLOAT.fullmatch(value):
+        return float(value)
+    return {"true": True, "false": False, "": None}.get(value.lower(), value)

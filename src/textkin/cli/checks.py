@@ -1,0 +1,218 @@
+"""What ``textkin doctor`` looks at: each check gives lines with a state and, where something is wrong, a cure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from textkin._places import cache_folder, data_folder
+from textkin._version import __version__
+from textkin.errors import ModelNotFoundError, TextkinError
+
+State = Literal["ok", "note", "broken"]
+
+_NEEDED = (
+    "numpy",
+    "onnxruntime",
+    "onnx",
+    "tokenizers",
+    "safetensors",
+    "huggingface_hub",
+    "apsw",
+    "filelock",
+    "rich",
+)
+_OPTIONAL = (("pyarrow", "pyarrow", "parquet"), ("sentence_transformers", "sentence-transformers", "torch"))
+_OLDEST_SQLITE = (3, 51, 3)
+_ROOM = 500_000_000
+
+# Cosines of the first canary with the fifteen others, by sentence-transformers 5 on torch 2.13 (CPU, float32).
+_KNOWN_COSINES = {
+    "all-MiniLM-L6-v2": (
+        *(0.6996, 0.0792, 0.1081, -0.0180, 0.0407, 0.0559, -0.0116, 0.0663),
+        *(0.1245, 0.0037, 0.0857, 0.0184, -0.0392, 0.0672, -0.0365),
+    ),
+    "all-mpnet-base-v2": (
+        *(0.7784, 0.1475, 0.3004, 0.0003, 0.0843, 0.1492, 0.0332, 0.1777),
+        *(0.2352, 0.0458, 0.1508, 0.0172, -0.0299, -0.0441, 0.1073),
+    ),
+}
+_COSINE_TOLERANCE = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report.
+
+    Attributes:
+        name: what was looked at.
+        state: ``note`` is worth knowing and breaks nothing.
+        says: what was found.
+        cure: what to do; empty when nothing has to be done.
+    """
+
+    name: str
+    state: State
+    says: str
+    cure: str = ""
+
+
+def check_versions() -> Iterator[Finding]:
+    """Python, textkin, and the packages it can't do without."""
+    yield Finding("textkin", "ok", f"{__version__} in {Path(__file__).parents[1]}")
+    yield Finding("python", "ok", f"{platform.python_version()}, {platform.platform()}, {sys.executable}")
+    for module in _NEEDED:
+        try:
+            import_module(module)
+        except ImportError as error:
+            yield Finding(module, "broken", str(error), "pip install --force-reinstall textkin")
+        else:
+            yield Finding(module, "ok", metadata.version(module.replace("_", "-")))
+    yield from _check_sqlite()
+    for module, package, extra in _OPTIONAL:
+        try:
+            yield Finding(module, "ok", f"{metadata.version(package)} (optional)")
+        except metadata.PackageNotFoundError:
+            yield Finding(module, "note", "not installed (optional)", f"pip install 'textkin[{extra}]' adds it")
+
+
+def check_processor() -> Iterator[Finding]:
+    """Cores that this process may use, and the instructions that NumPy found."""
+    import numpy as np
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    shown: Any = np.show_config(mode="dicts")
+    found = [name for name in shown.get("SIMD Extensions", {}).get("found", []) if name != "baseline"]
+    yield Finding(
+        "processor", "ok", f"{platform.machine()}, {cores} cores for us, {' '.join(found) or 'baseline'}"
+    )
+
+
+def check_places() -> Iterator[Finding]:
+    """The folders that textkin keeps, whether they can be written and have room."""
+    for name, folder, variable in (
+        ("cache", cache_folder(), "TEXTKIN_CACHE"),
+        ("data", data_folder(), "TEXTKIN_DATA"),
+    ):
+        there = folder
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        problem = _write_problem(there)
+        free = shutil.disk_usage(there).free
+        says = f"{folder}, {free / 1e9:.1f} GB free"
+        if problem:
+            yield Finding(
+                name, "broken", f"{says}; can't be written: {problem}", f"set {variable} to another folder"
+            )
+        elif free < _ROOM:
+            yield Finding(name, "note", says, f"make room, or set {variable} to a folder on a larger disk")
+        else:
+            yield Finding(name, "ok", says)
+
+
+def check_models() -> Iterator[Finding]:
+    """The catalog's models: here and as published, or not here."""
+    from textkin.models import catalog, weights
+
+    for entry in catalog.entries():
+        name = f"model {entry.name}"
+        try:
+            folder = weights.locate(entry.name)
+        except TextkinError as error:
+            yield Finding(name, "broken", str(error), f"textkin models fetch {entry.name}")
+            continue
+        if folder is None:
+            says = f"not here; fetched when first used ({entry.size / 1e6:,.0f} MB)"
+            yield Finding(name, "note", says, f"textkin models fetch {entry.name}")
+        else:
+            yield Finding(name, "ok", f"here and verified: {folder}")
+
+
+def check_engine() -> Iterator[Finding]:
+    """Whether each model that is here and whose vectors are known really gives them."""
+    import numpy as np
+
+    from textkin.models import weights
+    from textkin.models.fingerprint import canary_vectors
+    from textkin.models.resolve import load_model
+
+    for model, known in _KNOWN_COSINES.items():
+        name = f"engine {model}"
+        try:
+            if weights.locate(model) is None:
+                continue
+            vectors = canary_vectors(load_model(model).unwrap()).astype(np.float64)
+        except TextkinError as error:
+            yield Finding(name, "broken", str(error), f"textkin models fetch {model}")
+            continue
+        off = float(np.abs(vectors[1:] @ vectors[0] - np.array(known)).max())
+        if off <= _COSINE_TOLERANCE:
+            yield Finding(name, "ok", f"sixteen texts encoded, cosines as published to {off:.4f}")
+        else:
+            cure = "pip install --force-reinstall onnxruntime textkin, and delete the graphs in the cache"
+            yield Finding(name, "broken", f"its vectors are wrong: a cosine is off by {off:.4f}", cure)
+
+
+def check_collection(place: str) -> Iterator[Finding]:
+    """One collection: readable, whole, and its model at hand."""
+    from textkin.models import weights
+    from textkin.stores.local import LocalStore
+
+    try:
+        with LocalStore(Path(place), create=False, read_only=True) as store:
+            store.check()
+            header = store.header
+            yield Finding("collection", "ok", f"{place}: {store.count():,} records, all read, nothing damaged")
+    except TextkinError as error:
+        yield Finding("collection", "broken", str(error), "restore the folder from a backup, or index again")
+        return
+    if header is None:
+        yield Finding("its model", "note", "none yet: nothing has been added")
+        return
+    model = header.model
+    name, label = f"{model.name} ({model.short_fingerprint}…)", "its model"
+    if model.details.get("kind") == "object":
+        yield Finding(label, "note", f"{name} is an object of a program", "open it in Python with that object")
+        return
+    if model.name.partition(":")[0] == "hashing":
+        yield Finding(label, "ok", f"{name}, needs no weights")
+        return
+    try:
+        folder = weights.locate(model.name)
+    except ModelNotFoundError as error:
+        folder, name = None, f"{name}: {error}"
+    except TextkinError as error:
+        yield Finding(label, "broken", str(error), f"textkin models fetch {model.name}")
+        return
+    if folder is None:
+        yield Finding(label, "note", f"{name} is not here", f"textkin models fetch {model.name}")
+    else:
+        yield Finding(label, "ok", f"{name}: {folder}")
+
+
+def _check_sqlite() -> Iterator[Finding]:
+    try:
+        import apsw
+    except ImportError:
+        return
+    version = apsw.sqlite_lib_version()
+    state: State = "ok" if tuple(map(int, version.split("."))) >= _OLDEST_SQLITE else "broken"
+    yield Finding(
+        "sqlite", state, version, "" if state == "ok" else "pip install -U apsw (older ones can lose data)"
+    )
+
+
+def _write_problem(folder: Path) -> str:
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)

@@ -1,0 +1,91 @@
+"""``textkin embed``: a file of texts to a file of vectors."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+import click
+
+from textkin._progress import bar
+from textkin.cli.fetching import load_with_bar
+from textkin.cli.options import engine_options, read_options, read_options_of
+from textkin.cli.output import counted, json_option, say, write_object
+from textkin.cli.reports import skips, tell_cut
+from textkin.errors import InputError
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="FILE...")
+@click.option("-o", "--output", required=True, metavar="VECTORS.npy", help="Where to; a .json goes beside it.")
+@click.option("--model", metavar="NAME", help="A model's name or folder. [default: all-MiniLM-L6-v2]")
+@read_options
+@click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
+@engine_options
+@click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped.")
+@json_option
+def embed(
+    paths: tuple[str, ...],
+    output: str,
+    model: str | None,
+    no_ledger: bool,
+    precision: Literal["float32", "int8"] | None,
+    device: str,
+    threads: int | None,
+    verbose: bool,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Turn each text of FILE into one vector; write them as NumPy's .npy, with ids, texts and model in a .json.
+
+    The vectors are what the model gives for the whole text. Of a text longer than the model reads
+    only the beginning counts; such texts are named. (textkin index splits them instead.)
+
+    \b
+    textkin embed reviews.csv --text-column review -o reviews.npy
+    cat titles.txt | textkin embed - -o titles.npy
+    """
+    from textkin.ledger import Ledger
+    from textkin.ledger import embed as embed_once
+    from textkin.text.read import read_inputs
+    from textkin.vectors.files import save_vectors
+
+    start = time.monotonic()
+    with skips(verbose) as on_skip:
+        records = list(read_inputs(paths, options=read_options_of(reading), on_skip=on_skip))
+    if not records:
+        raise InputError(f"no text found in {', '.join(paths)}, so there is nothing to write")
+    texts = [record.text for record in records]
+    ids = [record.id for record in records]
+    loaded = load_with_bar(model, device=device, precision=precision or "float32", threads=threads)
+    ledger = None if no_ledger else Ledger()
+    try:
+        with bar("embedding") as progress:
+            result = embed_once(loaded.unwrap(), texts, "document", ledger, progress)
+    finally:
+        if ledger is not None:
+            ledger.close()
+    path = save_vectors(output, result.vectors, texts=texts, ids=ids, model=loaded.info)
+    cut = [ids[row] for row in result.truncated]
+    tell_cut(cut)
+    seconds = time.monotonic() - start
+    if as_json:
+        write_object(
+            {
+                "path": str(path),
+                "count": len(texts),
+                "dimension": loaded.dimensions,
+                "model": loaded.info.name,
+                "fingerprint": loaded.info.fingerprint,
+                "embedded": result.embedded,
+                "from_ledger": result.from_ledger,
+                "truncated": cut,
+                "skipped": on_skip.skipped,
+                "failed": on_skip.failed,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    say(f"{counted(result.embedded, 'text')} embedded now, {result.from_ledger:,} from the ledger")
+    say(f"{path}: {len(texts):,} vectors of {loaded.dimensions} numbers, made by {loaded.info.name}")
+    say(f"{seconds:.1f} s, {counted(round(len(texts) / seconds), 'text')}/s")

@@ -1,0 +1,106 @@
+"""Models for commands: weights that have to be fetched are fetched with a bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from textkin.cli.output import talk
+
+if TYPE_CHECKING:
+    from textkin.collection import Collection
+    from textkin.models.embedding_model import EmbeddingModel
+
+FetchProgress = Callable[[str, int, "int | None"], None]
+
+
+@contextmanager
+def fetch_bar() -> Iterator[FetchProgress]:
+    """Progress of a download on stderr, with what it is, bytes, rate and ETA; shows nothing until it is called.
+
+    On a terminal a bar; elsewhere a line for each step.
+    """
+    if not sys.stderr.isatty():
+        yield _plain()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    shown = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = shown.add_task("", total=None)
+
+    def update(what: str, done: int, total: int | None) -> None:
+        shown.start()
+        shown.update(task, description=what.replace("[", r"\["), completed=done, total=total)
+
+    try:
+        yield update
+    finally:
+        shown.stop()
+
+
+def load_with_bar(
+    name: str | None,
+    *,
+    device: str = "cpu",
+    precision: Literal["float32", "int8"] = "float32",
+    threads: int | None = None,
+) -> EmbeddingModel:
+    """`textkin.load_model`; None is the default model."""
+    from textkin.models.resolve import DEFAULT_MODEL, load_model
+
+    with fetch_bar() as progress:
+        return load_model(
+            name or DEFAULT_MODEL, device=device, precision=precision, threads=threads, progress=progress
+        )
+
+
+def ensure_weights(name: str | None) -> None:
+    """Fetch a model's weights where they are missing, with a bar; None is the default model.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    from textkin.models.resolve import DEFAULT_MODEL
+
+    wanted = name or DEFAULT_MODEL
+    if wanted.partition(":")[0] == "hashing":
+        return
+    from textkin.models.weights import fetch
+
+    with fetch_bar() as progress:
+        fetch(wanted, progress)
+
+
+def ensure_model_of(collection: Collection) -> None:
+    """`ensure_weights` for the model that made a collection's vectors."""
+    known = collection.info().model
+    if known is not None and known.details.get("kind") != "object":
+        ensure_weights(known.name)
+
+
+def _plain() -> FetchProgress:
+    told: set[str] = set()
+
+    def update(what: str, done: int, total: int | None) -> None:
+        if what not in told:
+            told.add(what)
+            talk(what)
+
+    return update

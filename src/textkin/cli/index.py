@@ -1,0 +1,87 @@
+"""``textkin index``: bring a collection up to date with files, folders or standard input."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import click
+
+from textkin._progress import bar
+from textkin.cli.fetching import ensure_model_of, ensure_weights
+from textkin.cli.main import INTERRUPTED
+from textkin.cli.options import engine_options, model_option, read_options, read_options_of
+from textkin.cli.output import counted, json_option, say, talk, write_object
+from textkin.cli.reports import index_report_lines, index_report_row, skips, tell_truncated
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--to", "place", required=True, metavar="COLLECTION", help="The collection, e.g. notes.kin.")
+@model_option
+@read_options
+@click.option("--keep-missing", is_flag=True, help="Keep records that are no longer in their source.")
+@click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
+@engine_options
+@click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped.")
+@json_option
+def index(
+    paths: tuple[str, ...],
+    place: str,
+    model: str | None,
+    keep_missing: bool,
+    no_ledger: bool,
+    precision: Literal["float32", "int8"] | None,
+    device: str,
+    threads: int | None,
+    verbose: bool,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Index each PATH (a file, a folder, a pattern, or - for standard input) into a collection.
+
+    Run it again at any time: only what is new or changed is embedded, what is gone is dropped. Ctrl-C
+    loses nothing that was stored; the same command goes on from there.
+
+    \b
+    textkin index docs/ 'notes/*.md' --to notes.kin
+    textkin index reviews.csv --text-column review --id-column no --to reviews.kin
+    cat titles.txt | textkin index - --to titles.kin
+    """
+    from textkin.collection import Collection
+
+    options = read_options_of(reading)
+    with (
+        Collection(
+            place,
+            model,
+            ledger=not no_ledger,
+            device=device,
+            precision=precision,
+            threads=threads,
+        ) as collection,
+        skips(verbose) as on_skip,
+    ):
+        if model is None and collection.info().model is not None:
+            ensure_model_of(collection)
+        else:
+            ensure_weights(model)
+        try:
+            with bar("indexing") as progress:
+                report = collection.add_files(
+                    paths, options=options, keep_missing=keep_missing, progress=progress, on_skip=on_skip
+                )
+        except KeyboardInterrupt:
+            stored = counted(collection.count(), "record")
+            talk(f"stopped; {stored} are safe in {place}. The same command goes on from there.")
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        records = collection.count()
+    tell_truncated(report)
+    skipped = {"skipped": on_skip.skipped, "failed": on_skip.failed}
+    if as_json:
+        write_object({"place": place, "records": records, **index_report_row(report), **skipped})
+        return
+    for line in index_report_lines(report):
+        say(line)
+    if on_skip.skipped or on_skip.failed:
+        say(f"{counted(on_skip.skipped, 'input')} skipped, {on_skip.failed:,} could not be read")
+    say(f"{place} has {counted(records, 'record')} now")

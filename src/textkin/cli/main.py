@@ -1,0 +1,162 @@
+"""The ``textkin`` command: subcommands that load when they are called, and the one map from errors to exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TextIO
+
+import click
+
+from textkin._version import __version__
+from textkin.cli.output import safe
+from textkin.errors import TextkinError
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+BUG = 70
+
+COMMANDS = {
+    "demo": ("textkin.cli.demo:demo", "Index this Python's own documentation and search it."),
+    "index": ("textkin.cli.index:index", "Index files, folders or standard input."),
+    "add": ("textkin.cli.add:add", "Add single texts."),
+    "search": ("textkin.cli.search:search", "Find the records nearest in meaning to a query."),
+    "similar": ("textkin.cli.search:similar", "Find the records most similar to a record or a text."),
+    "duplicates": ("textkin.cli.duplicates:duplicates", "Find near-duplicates, missing none."),
+    "list": ("textkin.cli.records:list_", "List records."),
+    "show": ("textkin.cli.records:show", "Show records in full."),
+    "remove": ("textkin.cli.records:remove", "Remove records."),
+    "info": ("textkin.cli.records:info", "Say what a collection is."),
+    "embed": ("textkin.cli.embed:embed", "Turn a file of texts into a file of vectors."),
+    "models": ("textkin.cli.models:models", "Show, fetch, verify and bundle models."),
+    "ledger": ("textkin.cli.ledger:ledger", "Show, limit and prune what was embedded before."),
+    "doctor": ("textkin.cli.doctor:doctor", "Check that everything textkin needs is in order."),
+}
+"""Name to (where it lies, its first line of help), in the order of ``--help``."""
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand when it is called, and ends the process as the error map says."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        found: click.Command = getattr(import_module(module), attribute)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            ctx.fail(f"there is no command {name!r}{_nearest(name)}")
+        return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        inner = super().main
+        sys.exit(_exit_code(lambda: inner(*args, standalone_mode=False, **extra)))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_output()
+            raise click.exceptions.Exit(BROKEN_PIPE) from None
+        return result
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: textkin demo. Each command has its own --help.",
+)
+@click.version_option(__version__, prog_name="textkin", message="%(prog)s %(version)s")
+def main() -> None:
+    """Turn text into vectors and answer with them: search by meaning, similar texts, near-duplicates.
+
+    A collection is one folder, by convention named NAME.kin. A text is embedded once per model,
+    vectors of two models never meet, and nothing is left out in silence.
+    """
+
+
+def _exit_code(run: Callable[[], Any]) -> int:
+    """Run the command; say what went wrong, and return the process's exit code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        _forgive_characters()
+        try:
+            result = run()
+        except click.exceptions.Abort:
+            return INTERRUPTED
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+        except TextkinError as error:
+            if os.environ.get("TEXTKIN_DEBUG") == "1":
+                traceback.print_exc()
+            _complain(f"error: {error}")
+            return error.exit_code
+        except Exception as error:  # noqa: BLE001  the outer boundary
+            traceback.print_exc()
+            _complain(
+                f"error: {type(error).__name__}: {error}\nThis is a bug in textkin; please report the lines above."
+            )
+            return BUG
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(safe(message) + "\n")
+    sys.stderr.flush()
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    _complain(f"warning: {message}")
+
+
+def _forgive_characters() -> None:
+    """Show characters that the terminal's encoding lacks as escapes, rather than fail on them."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Point stdout to nowhere: its reader is gone, and the last flush at exit must not complain."""
+    try:
+        number = sys.stdout.fileno()
+    except OSError:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
+
+
+def _nearest(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f"; did you mean {close[0]!r}?" if close else "; textkin --help lists them all"

@@ -1,0 +1,91 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from textkin.text.options import ReadOptions
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def place_argument(command: _Command) -> _Command:
+    """The collection to open; the command gets ``place``."""
+    return click.argument("place", metavar="COLLECTION")(command)
+
+
+def where_option(command: _Command) -> _Command:
+    """``--where``; the command gets ``where``."""
+    return click.option(
+        "--where",
+        metavar="EXPR",
+        help="Only records whose metadata satisfy it, e.g. 'lang = \"en\" and year >= 2020'.",
+    )(command)
+
+
+def k_option(command: _Command) -> _Command:
+    """``-k``; the command gets ``k``."""
+    return click.option(
+        "-k", type=click.IntRange(min=1), default=5, show_default=True, help="How many records at most."
+    )(command)
+
+
+def threshold_option(command: _Command) -> _Command:
+    """``--threshold``; the command gets ``threshold``."""
+    return click.option(
+        "--threshold", type=click.FloatRange(-1, 1), metavar="X", help="Leave out records that score lower."
+    )(command)
+
+
+def model_option(command: _Command) -> _Command:
+    """``--model``; the command gets ``model``, None when it is not given."""
+    return click.option(
+        "--model",
+        metavar="NAME",
+        help="A model's name or folder. [default: the collection's own; all-MiniLM-L6-v2 for new data]",
+    )(command)
+
+
+def engine_options(command: _Command) -> _Command:
+    """How the model runs; the command gets ``precision`` (None when not given), ``device`` and ``threads``."""
+    for option in (
+        click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use. [default: all]"),
+        click.option("--device", default="cpu", show_default=True, help="cpu, auto, cuda, coreml or directml."),
+        click.option(
+            "--precision", type=click.Choice(["float32", "int8"]), help="int8 is faster and a little less exact."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def read_options(command: _Command) -> _Command:
+    """How files become records; the command passes what it gets of these to `read_options_of`."""
+    for option in (
+        click.option("--encoding", metavar="E", help="Of all files. [default: detected]"),
+        click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out these files or folders."),
+        click.option("--include", metavar="PATTERN", multiple=True, help="Take only these files from folders."),
+        click.option("--id-column", metavar="C", help="The column that holds the ids. [default: FILE:ROW]"),
+        click.option(
+            "--text-column",
+            metavar="C",
+            multiple=True,
+            help="The column of a table that holds the text; several are joined. [default: found by its name]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def read_options_of(given: dict[str, Any]) -> ReadOptions:
+    """What the options of `read_options` say."""
+    return ReadOptions(
+        text_column=tuple(given["text_column"]) or None,
+        id_column=given["id_column"],
+        encoding=given["encoding"],
+        include=tuple(given["include"]),
+        exclude=tuple(given["exclude"]),
+    )

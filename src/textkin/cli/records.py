@@ -1,0 +1,196 @@
+"""``textkin list``, ``show``, ``remove`` and ``info``: the records of a collection."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from textkin.cli.options import place_argument, where_option
+from textkin.cli.output import (
+    Column,
+    counted,
+    form_options,
+    json_option,
+    metadata_text,
+    say,
+    talk,
+    text_column,
+    write_facts,
+    write_object,
+    write_rows,
+)
+from textkin.errors import InputError
+from textkin.text.digest import well_formed
+from textkin.types import Record
+
+_COLUMNS = (Column("id"), Column("metadata", lambda metadata: metadata_text(metadata)[:60]), text_column())
+
+
+@click.command("list")
+@place_argument
+@where_option
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many at most; 0 for all."
+)
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="How many to leave out first.")
+@form_options
+def list_(place: str, where: str | None, limit: int, offset: int, form: str | None) -> None:
+    """List the records of COLLECTION in the order in which they were added.
+
+    \b
+    textkin list notes.kin --limit 5
+    textkin list notes.kin --where 'lang in ("en", "fr")' --limit 0 --jsonl > notes.jsonl
+    """
+    from textkin.collection import Collection
+
+    with Collection(place, create=False) as collection:
+        total = collection.count(where)
+        stop = offset + limit if limit else None
+        write_rows(map(_row, islice(collection.records(where), offset, stop)), _COLUMNS, form)
+    last = min(total, stop) if stop else total
+    if form is None and (offset or last < total):
+        talk(
+            f"{offset + 1:,} to {last:,} of {counted(total, 'record')}; --limit and --offset choose others"
+            if offset < last
+            else f"there are only {counted(total, 'record')}"
+        )
+    elif not total:
+        talk("no records")
+
+
+@click.command()
+@place_argument
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@form_options
+def show(place: str, ids: tuple[str, ...], form: str | None) -> None:
+    """Show records of COLLECTION in full.
+
+    \b
+    textkin show notes.kin docs/refunds.md
+    textkin show notes.kin a1 b7 --json
+    """
+    from textkin.collection import Collection
+
+    with Collection(place, create=False) as collection:
+        found = [collection.get(well_formed(id)) for id in ids]
+    if form is not None:
+        write_rows(map(_row, found), _COLUMNS, form)
+        return
+    for number, record in enumerate(found):
+        if number:
+            say()
+        write_facts(dict(_facts(record)))
+        say()
+        say(record.text)
+
+
+@click.command()
+@place_argument
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@where_option
+@click.option("--yes", is_flag=True, help="With --where: remove without asking.")
+@json_option
+def remove(place: str, ids: tuple[str, ...], where: str | None, yes: bool, as_json: bool) -> None:
+    """Remove records from COLLECTION by id, or all that satisfy --where.
+
+    \b
+    textkin remove notes.kin docs/old.md
+    textkin remove notes.kin --where 'year < 2015' --yes
+    """
+    from textkin.collection import Collection
+
+    if bool(ids) == (where is not None):
+        raise click.UsageError("give either the IDs of records or --where")
+    with Collection(place, create=False) as collection:
+        if where is None:
+            removed = collection.remove([well_formed(id) for id in ids])
+        else:
+            if not yes:
+                _confirm(collection.count(where), place)
+            with collection.writing("remove"):
+                removed = collection.remove([record.id for record in collection.records(where)])
+        left = collection.count()
+    if as_json:
+        write_object({"removed": removed, "records": left})
+    else:
+        say(f"{counted(removed, 'record')} removed, {left:,} left")
+
+
+@click.command()
+@place_argument
+@json_option
+def info(place: str, as_json: bool) -> None:
+    """Say how many records COLLECTION has, how large it is and which model made its vectors.
+
+    \b
+    textkin info notes.kin
+    """
+    from textkin.collection import Collection
+
+    with Collection(place, create=False) as collection:
+        found = collection.info()
+    model = found.model
+    size = folder_bytes(Path(place))
+    if as_json:
+        write_object(
+            {
+                "place": found.place,
+                "records": found.records,
+                "bytes": size,
+                "model": None
+                if model is None
+                else {
+                    "name": model.name,
+                    "dimensions": model.dimensions,
+                    "max_tokens": model.max_tokens,
+                    "precision": model.precision,
+                    "fingerprint": model.fingerprint,
+                    "details": dict(model.details),
+                },
+            }
+        )
+        return
+    facts = {"collection": found.place, "records": f"{found.records:,}", "size": f"{size / 1e6:,.1f} MB"}
+    if model is None:
+        facts["model"] = "none yet: nothing has been added"
+    else:
+        limit = "no limit known" if model.max_tokens is None else f"reads {model.max_tokens:,} tokens of a passage"
+        facts["model"] = f"{model.name}: {model.dimensions} dimensions, {model.precision}, {limit}"
+        facts["fingerprint"] = model.fingerprint
+    write_facts(facts)
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files of a folder take together."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _confirm(count: int, place: str) -> None:
+    if not sys.stdin.isatty():
+        raise InputError(f"this would remove {counted(count, 'record')} from {place}; say so with --yes")
+    click.confirm(f"Remove {counted(count, 'record')} from {place}?", abort=True, err=True)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "text": record.text,
+        "metadata": dict(record.metadata),
+        "source": record.source,
+        "passages": [[span.start, span.end] for span in record.spans],
+    }
+
+
+def _facts(record: Record) -> Iterator[tuple[str, str]]:
+    yield "id", record.id
+    if record.source is not None:
+        yield "source", record.source
+    if len(record.spans) > 1:
+        yield "passages", str(len(record.spans))
+    for key, value in record.metadata.items():
+        yield f"metadata {key}", "(none)" if value is None else str(value)

@@ -1,0 +1,114 @@
+"""What indexing and reading did, told to a person or to a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from textkin.cli.output import counted, one_line, talk
+
+if TYPE_CHECKING:
+    from textkin.jobs.indexing import IndexReport
+    from textkin.text.options import Skipped
+
+_NAMED = 20
+
+
+class SkipTeller:
+    """Takes what was skipped, and names it on stderr.
+
+    Args:
+        verbose: name all of it as it comes; else the first twenty at the end, then a count.
+    """
+
+    def __init__(self, verbose: bool) -> None:
+        self._verbose = verbose
+        self._first: list[Skipped] = []
+        self.skipped = 0
+        self.failed = 0
+
+    def __call__(self, item: Skipped) -> None:
+        if item.kind == "failed":
+            self.failed += 1
+        else:
+            self.skipped += 1
+        if self._verbose:
+            talk(_skip_line(item))
+        elif len(self._first) < _NAMED:
+            self._first.append(item)
+
+    def tell(self) -> None:
+        """Name what has not been named yet."""
+        for item in self._first:
+            talk(_skip_line(item))
+        more = self.skipped + self.failed - len(self._first)
+        if self._first and more:
+            talk(f"… and {more:,} more; --verbose names them all")
+        self._first = []
+
+
+@contextmanager
+def skips(verbose: bool) -> Iterator[SkipTeller]:
+    """A `SkipTeller` that has told everything when the block ends, also by an error."""
+    teller = SkipTeller(verbose)
+    try:
+        yield teller
+    finally:
+        teller.tell()
+
+
+def index_report_row(report: IndexReport) -> dict[str, Any]:
+    """An `IndexReport` as JSON."""
+    return {
+        "added": report.added,
+        "changed": report.changed,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+        "missing": report.missing,
+        "split": report.split,
+        "truncated": list(report.truncated),
+        "embedded": report.embedded,
+        "from_ledger": report.from_ledger,
+        "seconds": round(report.seconds, 3),
+    }
+
+
+def index_report_lines(report: IndexReport) -> Iterator[str]:
+    """An `IndexReport` for a person."""
+    yield (
+        f"{counted(report.added, 'record')} added, {report.changed:,} changed, "
+        f"{report.unchanged:,} unchanged, {report.removed:,} removed"
+    )
+    if report.missing:
+        yield f"{counted(report.missing, 'record')} no longer in the source, kept"
+    work = f"{counted(report.embedded, 'text')} embedded now, {report.from_ledger:,} from the ledger"
+    if report.split:
+        work += f"; {counted(report.split, 'record')} longer than the model reads, kept as several passages"
+    yield work
+    yield f"{report.seconds:.1f} s{_rate(report)}"
+
+
+def tell_truncated(report: IndexReport) -> None:
+    """Name the records that a model cut, on stderr."""
+    tell_cut(report.truncated)
+
+
+def tell_cut(ids: list[str] | tuple[str, ...]) -> None:
+    """Name texts that were longer than the model reads, on stderr; at most twenty, then a count."""
+    if not ids:
+        return
+    named = ", ".join(one_line(id, 60) for id in ids[:_NAMED])
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    talk(f"warning: {counted(len(ids), 'text')} longer than the model reads, the rest was left out: {named}{more}")
+
+
+def _skip_line(item: Skipped) -> str:
+    row = "" if item.row is None else f" row {item.row:,}"
+    verb = "could not read" if item.kind == "failed" else "skipped"
+    return f"{verb} {item.path}{row}: {item.reason}"
+
+
+def _rate(report: IndexReport) -> str:
+    handled = report.stored + report.unchanged
+    return f", {counted(round(handled / report.seconds), 'record')}/s" if report.seconds > 0 and handled else ""

@@ -1,0 +1,142 @@
+"""``textkin search`` and ``textkin similar``: ask a collection."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import click
+
+from textkin.cli.fetching import ensure_model_of
+from textkin.cli.options import k_option, place_argument, threshold_option, where_option
+from textkin.cli.output import Column, form_options, one_line, score_column, talk, text_column, write_rows
+from textkin.errors import InputError, RecordNotFoundError
+from textkin.text.digest import well_formed
+
+if TYPE_CHECKING:
+    from textkin.collection import Collection
+    from textkin.types import Hit
+
+_COLUMNS = (score_column(), Column("id"), text_column())
+_IDS_LOOKED_AT = 20_000
+
+
+@click.command()
+@place_argument
+@click.argument("query", required=False)
+@k_option
+@where_option
+@threshold_option
+@click.option("--like", metavar="ID", multiple=True, help="Add this record's meaning to the query's.")
+@click.option("--unlike", metavar="ID", multiple=True, help="Take this record's meaning away.")
+@form_options
+def search(
+    place: str,
+    query: str | None,
+    k: int,
+    where: str | None,
+    threshold: float | None,
+    like: tuple[str, ...],
+    unlike: tuple[str, ...],
+    form: str | None,
+) -> None:
+    """Find the records of COLLECTION nearest in meaning to QUERY, best first; exact.
+
+    \b
+    textkin search notes.kin "how do refunds work" -k 3
+    textkin search notes.kin "opening hours" --where 'lang = "en" and year >= 2020'
+    textkin search notes.kin --like a1 --like b7 --unlike c3
+    """
+    with _opened(place) as collection:
+        for name in (*like, *unlike):
+            _require(collection, place, name)
+        if query is not None:
+            ensure_model_of(collection)
+        hits = collection.search(
+            None if query is None else well_formed(query),
+            k,
+            where=where,
+            threshold=threshold,
+            like=like,
+            unlike=unlike,
+        )
+        _write(hits, form)
+
+
+@click.command()
+@place_argument
+@click.argument("id", required=False)
+@click.option("--text", metavar="TEXT", help="Compare with this text instead of a record.")
+@k_option
+@where_option
+@threshold_option
+@form_options
+def similar(
+    place: str,
+    id: str | None,
+    text: str | None,
+    k: int,
+    where: str | None,
+    threshold: float | None,
+    form: str | None,
+) -> None:
+    """Find the records of COLLECTION most similar to the record ID, or to a text.
+
+    \b
+    textkin similar notes.kin docs/refunds.md
+    textkin similar notes.kin --text "money back after a return" --threshold 0.6
+    """
+    if (id is None) == (text is None):
+        raise click.UsageError("give either the ID of a record or --text")
+    with _opened(place) as collection:
+        if text is not None:
+            ensure_model_of(collection)
+            hits = collection.similar_to_text(well_formed(text), k, where=where, threshold=threshold)
+        else:
+            name = well_formed(id or "")
+            _require(collection, place, name)
+            hits = collection.similar(name, k, where=where, threshold=threshold)
+        _write(hits, form)
+
+
+def _opened(place: str) -> Collection:
+    from textkin.collection import Collection
+
+    return Collection(place, create=False)
+
+
+def _write(hits: Sequence[Hit], form: str | None) -> None:
+    rows = (
+        {
+            "id": hit.id,
+            "score": hit.score,
+            "text": hit.text,
+            "metadata": dict(hit.metadata),
+            "start": hit.span.start,
+            "end": hit.span.end,
+        }
+        for hit in hits
+    )
+    write_rows(rows, _COLUMNS, form)
+    if not hits:
+        talk("nothing found")
+
+
+def _require(collection: Collection, place: str, id: str) -> None:
+    """Refuse an unknown id, naming those that look like it; never take it for a text.
+
+    Raises:
+        RecordNotFoundError: no record has this id.
+    """
+    if not id:
+        raise InputError("the id is empty")
+    if id in collection:
+        return
+    known = [record.id for record in islice(collection.records(), _IDS_LOOKED_AT)]
+    near = [name for name in known if id.casefold() in name.casefold()][:3]
+    near = near or difflib.get_close_matches(id, known, n=3)
+    cure = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    cure += f"\ntextkin list {place} shows the ids; a text goes in --text"
+    raise RecordNotFoundError(f"{place} has no record with the id {one_line(id, 200)!r}{cure}")

@@ -1,0 +1,99 @@
+"""A model folder to a graph and its weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from textkin.errors import UnsupportedModelError, WeightsError
+from textkin.models.graph import proto
+from textkin.models.graph.encoder import Encoder
+from textkin.models.graph.families import Family
+from textkin.models.graph.head import finish, pool, scale_to_one
+from textkin.models.graph.linear import EightBit, Linear
+from textkin.models.graph.parts import Parts
+from textkin.models.graph.tensors import Array, Tensors
+from textkin.models.layout import CURE, Layout, Normalize
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """What a session needs.
+
+    Attributes:
+        model: the ONNX model without its large weights.
+        weights: the large weights by name; they may lie in a mapped file, so keep them while the session lives.
+        dimensions: length of a vector.
+        inputs: names of the inputs that a batch must have.
+    """
+
+    model: bytes
+    weights: dict[str, Array]
+    dimensions: int
+    inputs: tuple[str, ...]
+
+
+def weight_files(layout: Layout) -> list[Path]:
+    """The safetensors files of the transformer.
+
+    Raises:
+        UnsupportedModelError: there are only pickled weights.
+        WeightsError: there are no weights, or a part is missing.
+    """
+    single = layout.file("model.safetensors")
+    if single.is_file():
+        return [single]
+    index = layout.file("model.safetensors.index.json")
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise WeightsError(f"{index} is damaged; fetch the model again") from error
+        for name in names:
+            if Path(name).name != name or not layout.file(name).is_file():
+                raise WeightsError(f"{index} names {name!r}, which is not beside it; fetch the model again")
+        return [layout.file(name) for name in names]
+    if layout.file("pytorch_model.bin").is_file():
+        raise UnsupportedModelError(
+            f"{layout.file('')} has its weights only as a pickle (pytorch_model.bin), which textkin never opens; "
+            f"save the model once more with sentence-transformers, which writes model.safetensors, or {CURE}"
+        )
+    raise WeightsError(f"{single} is missing; fetch the model again")
+
+
+def build(layout: Layout, family: Family, precision: Literal["float32", "int8"], fused: bool) -> Graph:
+    """Build the graph of a model folder.
+
+    Args:
+        layout: the folder.
+        family: its encoder.
+        precision: of the linear layers.
+        fused: use the operators that only onnxruntime's CPU engine has.
+    """
+    tensors = Tensors(weight_files(layout))
+    parts = Parts()
+    linear = EightBit(parts, tensors) if precision == "int8" else Linear(parts, tensors)
+    rows = Encoder(parts, family, tensors, linear, fused).build()
+    pooled, width = pool(parts, rows, layout.pooling, family.hidden)
+    result, width = finish(parts, pooled, width, layout.steps, layout.folder)
+    if layout.truncate_dim is not None and layout.truncate_dim < width:
+        width = layout.truncate_dim
+        result = parts.node("Slice", result, parts.ints(0), parts.ints(width), parts.ints(-1))
+    if layout.truncate_dim is not None or not layout.steps or not isinstance(layout.steps[-1], Normalize):
+        result = scale_to_one(parts, result)
+    inputs = {
+        "ids": proto.value("ids", proto.INT64, ["tokens"]),
+        "positions": proto.value("positions", proto.INT64, ["tokens"]),
+        "slots": proto.value("slots", proto.INT64, ["texts", "longest"]),
+        "places": proto.value("places", proto.INT64, ["tokens"]),
+        "lengths": proto.value("lengths", proto.INT32, ["texts"]),
+    }
+    sheets = sum(mode != "max" for mode in layout.pooling.modes)
+    if sheets:
+        inputs["shares"] = proto.value("shares", proto.FLOAT, [sheets, "texts", "tokens"])
+    if "max" in layout.pooling.modes:
+        inputs["bans"] = proto.value("bans", proto.FLOAT, ["texts", "longest", 1])
+    model = parts.model(list(inputs.values()), result, ["texts", width])
+    return Graph(model, parts.weights, width, tuple(inputs))

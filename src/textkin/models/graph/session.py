@@ -1,0 +1,87 @@
+"""Open a graph in onnxruntime, on the device that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from textkin.errors import InputError, ModelError, WeightsError
+from textkin.models.batching import Feed
+from textkin.models.graph.build import Graph
+from textkin.types import Matrix
+
+_PROVIDERS = {
+    "cpu": ("CPUExecutionProvider", "onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime (on macOS)"),
+    "directml": ("DmlExecutionProvider", "onnxruntime-directml (on Windows)"),
+}
+_BEST_FIRST = ("cuda", "directml", "coreml", "cpu")
+
+
+def providers(device: str, precision: str) -> list[str]:
+    """onnxruntime's engines for a device, the wanted one first.
+
+    Raises:
+        InputError: no such device, or eight-bit weights elsewhere than on the CPU.
+        ModelError: the installed onnxruntime lacks it; names the package that brings it.
+    """
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    if device == "auto":
+        device = next(name for name in _BEST_FIRST if _PROVIDERS[name][0] in there)
+        if precision == "int8":
+            device = "cpu"
+    if device not in _PROVIDERS:
+        raise InputError(f"no device {device!r}; expected auto, {', '.join(_PROVIDERS)}")
+    provider, package = _PROVIDERS[device]
+    if provider not in there:
+        raise ModelError(
+            f"the installed onnxruntime can't use {device}; run: pip uninstall onnxruntime; pip install {package}"
+        )
+    if device == "cpu":
+        return [provider]
+    if precision == "int8":
+        raise InputError(f"precision int8 is for the CPU; use float32 on {device}")
+    return [provider, "CPUExecutionProvider"]
+
+
+def open_session(graph: Graph, engines: list[str]) -> Callable[[Feed], Matrix]:
+    """A function from a batch's inputs to its vectors; it may be called from several threads at once.
+
+    Raises:
+        ModelError: the device was found but does not work.
+        WeightsError: the weights don't make a graph.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    options = onnxruntime.SessionOptions()
+    # Batches run side by side, each on one thread: less waiting than one batch on all of them.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if engines[0] == "CPUExecutionProvider":
+        # The graph is already made of fused operators: looking for more only takes time.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.weights.values()]
+    options.add_external_initializers(list(graph.weights), values)
+    failures = (errors.Fail, errors.RuntimeException, errors.InvalidArgument, errors.InvalidGraph, errors.EPFail)
+    try:
+        session = onnxruntime.InferenceSession(graph.model, options, providers=engines)
+    except failures as error:
+        raise WeightsError(f"onnxruntime can't open the model: {error}") from error
+    if session.get_providers()[0] != engines[0]:
+        raise ModelError(
+            f"onnxruntime could not start {engines[0]}; look at its libraries (CUDA, cuDNN) and drivers"
+        )
+
+    def run(feed: Feed) -> Matrix:
+        kept = values  # the weights lie in these
+        assert kept is values
+        result: Matrix = session.run(["vectors"], feed)[0]
+        return np.asarray(result, dtype=np.float32)
+
+    return run

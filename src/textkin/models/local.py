@@ -1,0 +1,215 @@
+"""The local engine: official weights, run by onnxruntime, without torch; vectors equal sentence-transformers'."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from textkin.errors import InputError, UnsupportedModelError
+from textkin.models.batching import FeedMaker, plan, side_by_side, usable_cores
+from textkin.models.fingerprint import fingerprint
+from textkin.models.graph.build import build, weight_files
+from textkin.models.graph.families import Family, family
+from textkin.models.graph.session import open_session, providers
+from textkin.models.layout import Dense, LayerNorm, Layout, read_layout
+from textkin.models.tokenizer import Ids, TextTokenizer
+from textkin.text.digest import well_formed
+from textkin.types import Embedded, ModelInfo, Progress, Role
+
+BATCH_TOKENS = 256
+"""Tokens of a batch on a CPU: as many as its cache likes."""
+
+_DEVICE_BATCH_TOKENS = 16384
+_TOKENIZER_CHUNK = 256
+_WHAT_CHANGES = ("modules.json", "config.json", "sentence_bert_config.json", "config_sentence_transformers.json")
+
+
+class LocalModel:
+    """A model in a folder, run on this machine.
+
+    Rows always have unit length, also where the model itself does not scale them.
+
+    Args:
+        folder: a sentence-transformers folder, or a transformers folder (then with mean pooling).
+        name: as people write it.
+        precision: ``int8`` is faster and a little less exact.
+        device: ``cpu``, ``auto``, ``cuda``, ``coreml`` or ``directml``.
+        threads: cores to use; all by default.
+        digests: SHA-256 of files, by their names relative to ``folder``, where the caller has just verified them.
+
+    Raises:
+        ModelNotFoundError: the folder holds no model.
+        UnsupportedModelError: a kind of model that textkin can't run; names it and the cure.
+        WeightsError: a file is missing or damaged.
+        ModelError: the device is not there.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        precision: Literal["float32", "int8"] = "float32",
+        device: str = "cpu",
+        threads: int | None = None,
+        digests: Mapping[str, str] | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise InputError(f"threads must be at least 1, not {threads}")
+        layout = read_layout(Path(folder))
+        encoder = family(layout.config)
+        engines = providers(device, precision)
+        on_cpu = engines[0] == "CPUExecutionProvider"
+        limit = encoder.longest if layout.max_length is None else layout.max_length
+        if limit > encoder.longest:
+            raise UnsupportedModelError(
+                f"{folder} asks for texts of {limit} tokens, but has positions for {encoder.longest}; "
+                f"lower max_seq_length in sentence_bert_config.json"
+            )
+        self._tokenizer = TextTokenizer(
+            layout.file("tokenizer.json"), layout.tokenizer_config, encoder.kind, limit, layout.lower_case
+        )
+        graph = build(layout, encoder, precision, fused=on_cpu)
+        self._run = open_session(graph, engines)
+        self._feeds = FeedMaker(encoder.padding, layout.pooling, graph.inputs)
+        self._limit = limit
+        self._dimensions = graph.dimensions
+        self._prompts = layout.prompts
+        self._skipped: dict[Role, int] = {"document": 0, "query": 0}
+        if not layout.pooling.include_prompt:
+            for role, prompt in layout.prompts.items():
+                self._skipped[role] = self._tokenizer.prompt_length(prompt) if prompt else 0
+        self._threads = (threads or usable_cores()) if on_cpu else 1
+        self._budget = BATCH_TOKENS if on_cpu else _DEVICE_BATCH_TOKENS
+        self._info = _info(name, layout, encoder, graph.dimensions, limit, precision, engines[0], digests or {})
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    def embed(self, texts: Sequence[str], role: Role = "document", progress: Progress | None = None) -> Embedded:
+        rows, places, counts = self._distinct(texts, role)
+        cut = [self._tokenizer.cut(ids) for ids in rows]
+        vectors = np.zeros((len(rows), self._dimensions), dtype=np.float32)
+        done = np.zeros(len(rows), dtype=bool)
+
+        def one(batch: npt.NDArray[np.int64]) -> None:
+            feed = self._feeds.feed([cut[row] for row in batch], self._skipped[role])
+            vectors[batch] = self._run(feed)
+            done[batch] = True
+
+        def report() -> None:
+            if progress is not None:
+                progress(int(done[places].sum()), len(places))
+
+        batches = plan(np.array([len(ids) for ids in cut], dtype=np.int64), self._budget)
+        side_by_side([partial(one, batch) for batch in batches], self._threads, report if progress else None)
+        report()
+        tokens = counts[places]
+        whole = np.ascontiguousarray(vectors[places])
+        return Embedded(whole, tokens, tuple(int(row) for row in np.flatnonzero(tokens > self._limit)))
+
+    def count_tokens(self, texts: Sequence[str], role: Role = "document") -> list[int]:
+        _, places, counts = self._distinct(texts, role)
+        return [int(count) for count in counts[places]]
+
+    def _distinct(
+        self, texts: Sequence[str], role: Role
+    ) -> tuple[list[Ids], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Token numbers of each distinct text before any cut, each text's row among them, and their lengths."""
+        prompt = self._prompts[role]
+        rows: dict[str, int] = {}
+        places = np.empty(len(texts), dtype=np.int64)
+        for number, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"text {number} is a {type(text).__name__}; expected a string")
+            places[number] = rows.setdefault(text, len(rows))
+        distinct = [prompt + well_formed(text) for text in rows]
+        found: list[list[Ids]] = [[] for _ in range(0, len(distinct), _TOKENIZER_CHUNK)]
+
+        def one(number: int) -> None:
+            start = number * _TOKENIZER_CHUNK
+            found[number] = self._tokenizer.encode(distinct[start : start + _TOKENIZER_CHUNK])
+
+        side_by_side([partial(one, number) for number in range(len(found))], self._threads)
+        ids = [row for chunk in found for row in chunk]
+        return ids, places, np.array([len(row) for row in ids], dtype=np.int64)
+
+
+def _info(
+    name: str,
+    layout: Layout,
+    encoder: Family,
+    dimensions: int,
+    limit: int,
+    precision: str,
+    provider: str,
+    digests: Mapping[str, str],
+) -> ModelInfo:
+    def digest(path: Path) -> str:
+        known = digests.get(path.relative_to(layout.folder).as_posix())
+        return known if known is not None else _sha256(path)
+
+    steps: list[dict[str, Any]] = []
+    for step in layout.steps:
+        facts: dict[str, Any] = {"kind": type(step).__name__}
+        if isinstance(step, Dense):
+            facts |= {"activation": step.activation, "bias": step.bias, "residual": step.residual}
+        if isinstance(step, (Dense, LayerNorm)):
+            facts["weights"] = digest(layout.folder / step.folder / "model.safetensors")
+        steps.append(facts)
+    tokenizer_facts = (
+        "tokenizer_class",
+        "do_lower_case",
+        "strip_accents",
+        "tokenize_chinese_chars",
+        "truncation_side",
+    )
+    facts = {
+        "engine": "local",
+        "weights": [digest(path) for path in weight_files(layout)],
+        "tokenizer": digest(layout.file("tokenizer.json")),
+        "tokenizer_config": {key: layout.tokenizer_config.get(key) for key in tokenizer_facts},
+        "encoder": [
+            encoder.kind,
+            encoder.heads,
+            encoder.layers,
+            encoder.activation,
+            encoder.epsilon,
+            encoder.padding,
+        ],
+        "pooling": list(layout.pooling.modes),
+        "include_prompt": layout.pooling.include_prompt,
+        "steps": steps,
+        "max_length": limit,
+        "lower_case": layout.lower_case,
+        "prompts": dict(layout.prompts),
+        "dimensions": dimensions,
+        "precision": precision,
+    }
+    return ModelInfo(
+        name=name,
+        dimensions=dimensions,
+        max_tokens=limit,
+        fingerprint=fingerprint(facts),
+        role_sensitive=layout.prompts["query"] != layout.prompts["document"],
+        precision=precision,
+        details={
+            "engine": "onnxruntime",
+            "device": provider.removesuffix("ExecutionProvider").lower(),
+            "encoder": encoder.kind,
+            "pooling": "+".join(layout.pooling.modes),
+            "unit_rows": "model" if steps and steps[-1]["kind"] == "Normalize" else "textkin",
+        },
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

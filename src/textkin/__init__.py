@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from textkin.duplicates.join import near_pairs
     from textkin.models.embedding_model import EmbeddingModel
     from textkin.models.resolve import load_model
+    from textkin.text.options import ReadOptions
     from textkin.types import Hit, ModelInfo, Record
     from textkin.vectors.files import VectorFile, load_vectors, save_vectors
     from textkin.vectors.similarity import (
@@ -33,6 +34,7 @@ _HOME = {
     "EmbeddingModel": "textkin.models.embedding_model",
     "Hit": "textkin.types",
     "ModelInfo": "textkin.types",
+    "ReadOptions": "textkin.text.options",
     "Record": "textkin.types",
     "VectorFile": "textkin.vectors.files",
     "angular_similarity": "textkin.vectors.similarity",
@@ -56,6 +58,7 @@ __all__ = [
     "EmbeddingModel",
     "Hit",
     "ModelInfo",
+    "ReadOptions",
     "Record",
     "VectorFile",
     "__version__",

@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from textkin.duplicates.groups import DuplicateReport, find_duplicates
 from textkin.errors import InputError, RecordNotFoundError
 from textkin.jobs.embedding import embed_records, record_vectors
+from textkin.jobs.files import index_files
 from textkin.jobs.indexing import IndexReport, index
 from textkin.ledger import Ledger, embed
 from textkin.models.embedding_model import warn_truncated
@@ -22,6 +23,7 @@ from textkin.search.clusters import Cluster, find_clusters
 from textkin.search.outliers import Outlier, find_outliers
 from textkin.stores.resolve import open_store
 from textkin.text.digest import text_digest, well_formed
+from textkin.text.options import OnSkip, ReadOptions, ignore_skip
 from textkin.types import Hit, Matrix, Metadata, ModelInfo, Progress, Record, Store
 from textkin.vectors.similarity import normalize
 from textkin.where import Condition, condition
@@ -172,7 +174,7 @@ class Collection:
         records: Iterable[Record],
         *,
         sources: Sequence[str] = (),
-        unread: Callable[[], frozenset[str]] = frozenset,
+        unread: Callable[[str, str], bool] | None = None,
         keep_missing: bool = False,
         total: int | None = None,
         progress: Progress | None = None,
@@ -190,6 +192,47 @@ class Collection:
             total=total,
             progress=progress,
             on_stored=on_stored,
+        )
+
+    def add_files(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        options: ReadOptions | None = None,
+        *,
+        keep_missing: bool = False,
+        progress: Progress | None = None,
+        on_skip: OnSkip = ignore_skip,
+        on_stored: Callable[[Sequence[str]], None] | None = None,
+        stdin: BinaryIO | None = None,
+    ) -> IndexReport:
+        """Bring the collection up to date with files, folders, globs, tables, or ``-`` for stdin.
+
+        Only what is new or changed is embedded. What came from these inputs before and is gone is dropped,
+        unless the file that it may have come from could not be read this time.
+
+        Args:
+            paths: one or more.
+            options: text and id columns, encoding, patterns; see `ReadOptions`.
+            keep_missing: keep what is gone.
+            progress: called with (records done, records in all).
+            on_skip: told of each file and row that gives no record; the report lists them too.
+            on_stored: called with the ids of a batch when they are safely on disk.
+            stdin: read for ``-`` instead of the process's own.
+
+        Raises:
+            InputError: a path that isn't there, a column that can't be found, an id that came twice.
+        """
+        return index_files(
+            self._store,
+            self._model.for_writing,
+            self._ledger(),
+            paths,
+            options=options,
+            keep_missing=keep_missing,
+            progress=progress,
+            on_skip=on_skip,
+            on_stored=on_stored,
+            stdin=stdin,
         )
 
     def remove(self, ids: str | Iterable[str]) -> int:

@@ -13,6 +13,7 @@ from textkin.errors import InputError
 from textkin.jobs.embedding import embed_records
 from textkin.ledger import Ledger
 from textkin.text.digest import record_digest, well_formed
+from textkin.text.options import Skipped
 from textkin.types import Model, Progress, Record, Scalar, Store
 
 _BATCH_RECORDS = 512
@@ -28,13 +29,15 @@ class IndexReport:
         changed: were there with another text, metadata or source.
         unchanged: were there as they are.
         removed: no longer in their source, dropped.
-        missing: no longer in their source, kept because that was asked for, or because the source
-            could not be read in full.
+        missing: didn't come from their source, yet kept: because that was asked for, or because what
+            they came from could not be read this time.
         split: longer than the model reads, so kept as several passages.
         truncated: cut by a model that doesn't tell its tokens beforehand; their ids.
         embedded: texts that the model was really asked for.
         from_ledger: texts whose vectors were there already.
         seconds: wall-clock time.
+        skipped: files and rows that gave no record, with the reason.
+        guessed: files whose encoding was guessed, with the guess.
     """
 
     added: int = 0
@@ -47,6 +50,8 @@ class IndexReport:
     embedded: int = 0
     from_ledger: int = 0
     seconds: float = 0.0
+    skipped: list[Skipped] = field(default_factory=list)
+    guessed: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def stored(self) -> int:
@@ -61,7 +66,7 @@ def index(
     records: Iterable[Record],
     *,
     sources: Sequence[str] = (),
-    unread: Callable[[], frozenset[str]] = frozenset,
+    unread: Callable[[str, str], bool] | None = None,
     keep_missing: bool = False,
     total: int | None = None,
     progress: Progress | None = None,
@@ -78,7 +83,8 @@ def index(
         ledger: where vectors are looked up and kept; None embeds everything anew.
         records: ids unique; read once, as a stream.
         sources: those that ``records`` were read from: records of theirs that didn't come are gone.
-        unread: called at the end; sources that could not be read in full, of which nothing is dropped.
+        unread: asked at the end with the id and source of what didn't come: True keeps it, because the
+            file that it may have come from could not be read this time.
         keep_missing: keep what is gone.
         total: number of records, when it is known, for the progress.
         progress: called with (records done, records in all).
@@ -107,7 +113,7 @@ def index(
             done += len(batch)
             if progress is not None:
                 progress(done, total)
-        _drop_gone(store, seen, sources, unread(), keep_missing, report)
+        _drop_gone(store, seen, sources, unread, keep_missing, report)
     report.seconds = time.monotonic() - start
     return report
 
@@ -132,16 +138,21 @@ def _drop_gone(
     store: Store,
     seen: set[str],
     sources: Sequence[str],
-    unread: frozenset[str],
+    unread: Callable[[str, str], bool] | None,
     keep_missing: bool,
     report: IndexReport,
 ) -> None:
+    gone: list[str] = []
     for source in dict.fromkeys(sources):
-        gone = [known for known in store.ids(source) if known not in seen]
-        if keep_missing or source in unread:
-            report.missing += len(gone)
-        elif gone:
-            report.removed += store.delete(gone)
+        for known in store.ids(source):
+            if known in seen:
+                continue
+            if keep_missing or (unread is not None and unread(known, source)):
+                report.missing += 1
+            else:
+                gone.append(known)
+    if gone:
+        report.removed = store.delete(gone)
 
 
 def _shifted(progress: Progress | None, done: int, total: int | None) -> Progress | None:

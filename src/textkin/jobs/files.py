@@ -1,0 +1,85 @@
+"""Index files, folders, tables and stdin: what is read, what was skipped, what is gone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from textkin.jobs.indexing import IndexReport, index
+from textkin.ledger import Ledger
+from textkin.text.files import parse_argument
+from textkin.text.options import OnSkip, ReadOptions, Skipped, ignore_skip
+from textkin.text.read import read_inputs
+from textkin.types import Model, Progress, Record, Store
+
+_READ_AHEAD_RECORDS = 100_000
+_READ_AHEAD_CHARACTERS = 50_000_000
+
+
+def index_files(
+    store: Store,
+    model: Callable[[], Model],
+    ledger: Ledger | None,
+    paths: str | Path | Sequence[str | Path],
+    *,
+    options: ReadOptions | None = None,
+    keep_missing: bool = False,
+    progress: Progress | None = None,
+    on_skip: OnSkip = ignore_skip,
+    on_stored: Callable[[Sequence[str]], None] | None = None,
+    stdin: BinaryIO | None = None,
+) -> IndexReport:
+    """Bring a store up to date with inputs; arguments as in `read_inputs` and `index`.
+
+    Records that came from these inputs before and didn't come now are dropped, unless the file that they
+    may have come from could not be read this time.
+    """
+    listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    sources = ["-" if str(path) == "-" else parse_argument(path).source for path in listed]
+    skipped: list[Skipped] = []
+    guessed: list[tuple[str, str]] = []
+
+    def note_skip(one: Skipped) -> None:
+        skipped.append(one)
+        on_skip(one)
+
+    def unread(record_id: str, source: str) -> bool:
+        return any(one.may_hold(record_id, source) for one in skipped)
+
+    stream = read_inputs(
+        listed,
+        options=options,
+        on_skip=note_skip,
+        on_note=lambda path, encoding: guessed.append((path, encoding)),
+        stdin=stdin,
+    )
+    records, total = _counted(stream)
+    report = index(
+        store,
+        model,
+        ledger,
+        records,
+        sources=sources,
+        unread=unread,
+        keep_missing=keep_missing,
+        total=total,
+        progress=progress,
+        on_stored=on_stored,
+    )
+    report.skipped = skipped
+    report.guessed = guessed
+    return report
+
+
+def _counted(stream: Iterator[Record]) -> tuple[Iterable[Record], int | None]:
+    """The records and, when they are few enough to be read ahead, their number: an ETA needs it."""
+    ahead: list[Record] = []
+    characters = 0
+    for record in stream:
+        ahead.append(record)
+        characters += len(record.text)
+        if len(ahead) >= _READ_AHEAD_RECORDS or characters >= _READ_AHEAD_CHARACTERS:
+            return itertools.chain(ahead, stream), None
+    return ahead, len(ahead)

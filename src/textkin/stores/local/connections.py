@@ -1,0 +1,122 @@
+"""Connections to collection.db: one writer's, and as many readers' as there are reads at the same time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from textkin.errors import ReadOnlyError, StoreError
+from textkin.stores.local.schema import COLLECTION, DATABASE
+from textkin.stores.problems import translated
+from textkin.stores.sqlite import connect, migrate, transaction
+
+
+class Connections:
+    """Lends connections to any thread; each is used by one read or write at a time.
+
+    In a folder that can't be written and where nobody has the database open, it is opened as immutable; a change
+    by somebody else meanwhile is noticed and refused instead of read halfway.
+    """
+
+    def __init__(self, folder: Path, *, timeout: float) -> None:
+        self._path = folder / DATABASE
+        self._timeout = timeout
+        self._guard = threading.Lock()
+        self._idle: list[apsw.Connection] = []
+        self._writer: apsw.Connection | None = None
+        self._closed = False
+        self._seen: tuple[int, ...] | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """One consistent snapshot, whatever is written meanwhile."""
+        connection, seen = self._borrow()
+        try:
+            with translated(self._path, COLLECTION.cure):
+                with transaction(connection, write=False):
+                    yield connection
+                if seen is not None and seen != self._look():
+                    raise StoreError(f"{self._path} was changed by another user while it was read; try again")
+        finally:
+            self._give_back(connection, seen)
+
+    @contextmanager
+    def changing(self) -> Iterator[apsw.Connection]:
+        """One transaction that changes; the caller holds the writer's lock.
+
+        Raises:
+            ReadOnlyError: the file can't be written.
+        """
+        if self._closed:
+            raise _closed(self._path)
+        if self._writer is None:
+            self._writer = connect(self._path, COLLECTION, write=True, timeout=self._timeout)
+            migrate(self._writer, self._path, COLLECTION)
+        connection = self._writer
+        with translated(self._path, COLLECTION.cure):
+            if connection.readonly("main"):
+                raise ReadOnlyError(f"{self._path} can't be written: it is read-only for you")
+            with transaction(connection, write=True):
+                yield connection
+
+    @contextmanager
+    def maintaining(self) -> Iterator[apsw.Connection]:
+        """The writer's connection outside of a transaction, after a change."""
+        if self._writer is not None:
+            with translated(self._path, COLLECTION.cure):
+                yield self._writer
+
+    def close(self) -> None:
+        """Close all; those lent out close when they come back."""
+        with self._guard:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            if self._writer is not None:
+                idle.append(self._writer)
+                self._writer = None
+        for connection in idle:
+            connection.close(True)
+
+    def _borrow(self) -> tuple[apsw.Connection, tuple[int, ...] | None]:
+        seen = self._look()
+        stale: list[apsw.Connection] = []
+        with self._guard:
+            if self._closed:
+                raise _closed(self._path)
+            if seen != self._seen:
+                stale, self._idle, self._seen = self._idle, [], seen
+            connection = self._idle.pop() if self._idle else None
+        for old in stale:
+            old.close(True)
+        if connection is None:
+            connection = connect(
+                self._path, COLLECTION, write=False, timeout=self._timeout, immutable=seen is not None
+            )
+        return connection, seen
+
+    def _give_back(self, connection: apsw.Connection, seen: tuple[int, ...] | None) -> None:
+        with self._guard:
+            if not self._closed and seen == self._seen:
+                self._idle.append(connection)
+                return
+        connection.close(True)
+
+    def _look(self) -> tuple[int, ...] | None:
+        """None where SQLite's locks work; where nothing can be written, the state of the file."""
+        if os.access(self._path.parent, os.W_OK):
+            return None
+        for ending in ("-wal", "-shm"):
+            if self._path.with_name(self._path.name + ending).exists():
+                return None
+        with translated(self._path, COLLECTION.cure):
+            state = self._path.stat()
+        return (state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def _closed(path: Path) -> StoreError:
+    return StoreError(f"{path.parent} has been closed; open it again")

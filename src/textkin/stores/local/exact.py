@@ -1,0 +1,147 @@
+"""Exact search: the k records whose best passage has the highest cosine; ties in order of insertion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from textkin.stores.local.matrix import PassageMatrix
+from textkin.types import Matrix
+
+Integers = npt.NDArray[np.int64]
+Found = list[tuple[int, float]]
+"""Of one query: rows of the matrix (each the best passage of its record) and their cosines, best first."""
+
+_QUERIES: Final = 256
+_SCORES: Final = 1 << 22
+"""Scores held at a time."""
+_GATHERED: Final = 1 << 24
+"""Numbers of the matrix copied at a time."""
+_DENSE: Final = 0.5
+
+
+def best_records(matrix: PassageMatrix, queries: Matrix, k: int, selected: Integers | None) -> list[Found]:
+    """Search a matrix.
+
+    float32 products find every record that can be among the best, rounding included; those few are scored again
+    in float64, so that rank and score don't depend on how the products were blocked.
+
+    Args:
+        matrix: what to search.
+        queries: ``(q, dimensions)`` unit rows.
+        k: records a query.
+        selected: places in ``matrix.records`` to search, ascending; None searches all.
+    """
+    answers: list[Found] = []
+    for start in range(0, len(queries), _QUERIES):
+        block = queries[start : start + _QUERIES]
+        for query, candidates in zip(block, _candidates(matrix, block, k, selected), strict=True):
+            answers.append(_ranked(matrix, query, k, candidates))
+    return answers
+
+
+def _candidates(matrix: PassageMatrix, queries: Matrix, k: int, selected: Integers | None) -> list[Integers]:
+    """For each query the records that may be among its k best, ascending."""
+    # Summing d products of float32 is off by at most d * 2^-24 for unit rows, whatever the order; two scores may
+    # differ by twice that before their order is certain.
+    margin = np.float32((matrix.rows.shape[1] + 8) * 2.0**-23)
+    places = [np.zeros(0, dtype=np.int64) for _ in queries]
+    scores = [np.zeros(0, dtype=np.float32) for _ in queries]
+    borders = np.full(len(queries), -np.inf, dtype=np.float32)
+    for records, block in _record_scores(matrix, queries, selected):
+        for query, columns in _above(block, borders):
+            values = np.concatenate((scores[query], block[query, columns]))
+            kept = np.concatenate((places[query], records[columns]))
+            if len(values) > k:
+                borders[query] = np.partition(values, len(values) - k)[len(values) - k] - margin
+                good = np.flatnonzero(values >= borders[query])
+                kept, values = kept[good], values[good]
+            places[query], scores[query] = kept, values
+    return places
+
+
+def _above(block: Matrix, borders: npt.NDArray[np.float32]) -> Iterator[tuple[int, Integers | slice]]:
+    """The columns of each row that reach its border; rows without any are left out."""
+    if np.isneginf(borders).all():
+        yield from ((row, slice(None)) for row in range(len(block)))
+        return
+    rows, columns = np.nonzero(block >= borders[:, None])
+    edges = np.searchsorted(rows, np.arange(len(block) + 1))
+    for row in np.flatnonzero(np.diff(edges)):
+        yield int(row), columns[edges[row] : edges[row + 1]]
+
+
+def _record_scores(
+    matrix: PassageMatrix, queries: Matrix, selected: Integers | None
+) -> Iterator[tuple[Integers, Matrix]]:
+    """Blocks of records, and each query's best score in each record ``(q, records)``."""
+    most = _SCORES // len(queries)
+    if selected is None:
+        ends = matrix.firsts[1:]
+    else:
+        most = min(most, max(1, _GATHERED // matrix.rows.shape[1]))
+        ends = np.cumsum(matrix.firsts[selected + 1] - matrix.firsts[selected])
+    start = 0
+    while start < len(ends):
+        done = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, done + most, side="right")))
+        starts = np.concatenate(([0], ends[start : stop - 1] - done))
+        records = np.arange(start, stop) if selected is None else selected[start:stop]
+        scores = _row_scores(matrix, queries, records, starts, int(ends[stop - 1]) - done)
+        if scores.shape[1] != len(records):
+            scores = np.maximum.reduceat(scores, starts, axis=1)
+        yield records, scores
+        start = stop
+
+
+def _row_scores(matrix: PassageMatrix, queries: Matrix, records: Integers, starts: Integers, count: int) -> Matrix:
+    """Scores ``(q, count)`` of all passages of these records."""
+    low, high = int(matrix.firsts[records[0]]), int(matrix.firsts[records[-1] + 1])
+    if count == high - low:
+        return _product(queries, matrix.rows[low:high])
+    rows = _rows_of(matrix, records, starts, count)
+    if count >= _DENSE * (high - low):
+        every = _product(queries, matrix.rows[low:high])
+        return every[:, rows - low]
+    return _product(queries, matrix.rows[rows])
+
+
+def _product(queries: Matrix, rows: Matrix) -> Matrix:
+    if len(queries) == 1:
+        single: Matrix = rows @ queries[0]
+        return single[None, :]
+    scores: Matrix = queries @ rows.T
+    return scores
+
+
+def _rows_of(matrix: PassageMatrix, records: Integers, starts: Integers, count: int) -> Integers:
+    """All rows of these records, where ``starts`` says at which place of the result each begins."""
+    lengths = np.diff(starts, append=count)
+    return np.arange(count) + np.repeat(matrix.firsts[records] - starts, lengths)
+
+
+def _ranked(matrix: PassageMatrix, query: Matrix, k: int, records: Integers) -> Found:
+    """Score the candidates in float64 and keep the k best."""
+    if not len(records):
+        return []
+    wide = query.astype(np.float64)
+    lengths = matrix.firsts[records + 1] - matrix.firsts[records]
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    rows = _rows_of(matrix, records, starts, int(ends[-1]))
+    step = max(1, _SCORES // len(query))
+    # Products of float32 are exact in float64, and each row is summed alike wherever it stands: equal rows tie.
+    scores = np.concatenate(
+        [(matrix.rows[rows[at : at + step]] * wide).sum(axis=1) for at in range(0, len(rows), step)]
+    )
+    best = np.maximum.reduceat(scores, starts)
+    order = np.lexsort((records, -best))[:k]
+    found: Found = []
+    for place in order:
+        begin, end = starts[place], ends[place]
+        row = begin + int(np.argmax(scores[begin:end]))
+        found.append((int(rows[row]), float(scores[row])))
+    return found

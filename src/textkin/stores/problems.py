@@ -1,0 +1,84 @@
+"""Where SQLite's and the operating system's errors become textkin's: one place for stores and ledger."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from textkin.errors import (
+    CorruptStoreError,
+    ForeignFileError,
+    ReadOnlyError,
+    StorageFullError,
+    StoreError,
+    StoreLockedError,
+)
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DENIED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+@contextmanager
+def translated(path: Path, cure: str) -> Iterator[None]:
+    """Raise a textkin error, naming ``path``, for whatever SQLite or the system reports inside.
+
+    Args:
+        path: the database file.
+        cure: what to do when it is damaged, as a sentence.
+    """
+    try:
+        yield
+    except apsw.Error as error:
+        raise from_sqlite(error, path, cure) from error
+    except OSError as error:
+        raise from_system(error, path) from error
+
+
+def from_sqlite(error: apsw.Error, path: Path, cure: str) -> StoreError:
+    """The textkin error for one of SQLite's."""
+    if isinstance(error, apsw.CorruptError):
+        return CorruptStoreError(f"{path} is damaged ({error}). {cure}")
+    if isinstance(error, apsw.NotADBError):
+        return ForeignFileError(f"{path} is not an SQLite database, or its beginning is damaged. {cure}")
+    if isinstance(error, apsw.FullError):
+        return full(path)
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return StoreLockedError(f"{path} is locked by another program; wait until it is done, then try again")
+    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError):
+        return read_only(path)
+    if isinstance(error, apsw.CantOpenError):
+        return StoreError(f"{path} can't be opened ({error}); check that it is there and may be read")
+    if isinstance(error, apsw.IOError):
+        code = getattr(error, "extendedresult", 0)
+        if code in (apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_DATA):
+            return CorruptStoreError(f"{path} is damaged ({error}). {cure}")
+        if code in (apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_TRUNCATE):
+            return full(path)
+        return StoreError(f"the disk under {path} reports an error ({error}); nothing that was stored is lost")
+    return StoreError(f"{path}: {type(error).__name__}: {error}")
+
+
+def from_system(error: OSError, path: Path) -> StoreError:
+    """The textkin error for one of the operating system's."""
+    if error.errno in _FULL:
+        return full(path)
+    if error.errno in _DENIED:
+        return read_only(path)
+    return StoreError(f"{path}: {error.strerror or error}")
+
+
+def full(path: Path) -> StorageFullError:
+    """No room to write ``path``."""
+    return StorageFullError(
+        f"no room left to write {path} (disk, quota or file size limit). The unfinished step was undone, "
+        "everything before it is kept; make room and run it again"
+    )
+
+
+def read_only(path: Path) -> ReadOnlyError:
+    """``path`` can't be written."""
+    return ReadOnlyError(f"{path} can't be written: the folder, the file or the file system is read-only for you")

@@ -1,0 +1,197 @@
+"""Creating, checking and opening textkin's SQLite files: the collection's and the ledger's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from textkin.errors import CorruptStoreError, ForeignFileError, NewerVersionError, ReadOnlyError
+from textkin.stores.problems import translated
+
+_MAGIC = b"SQLite format 3\0"
+_PAGE_SIZE = 8192
+_WAL_KEPT_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """One kind of database that textkin keeps.
+
+    Attributes:
+        name: for messages.
+        application_id: written into the file's header.
+        migrations: SQL scripts; the n-th one brings version n to n + 1.
+        cure: what to do with a damaged one, as a sentence.
+    """
+
+    name: str
+    application_id: int
+    migrations: tuple[str, ...]
+    cure: str
+
+    @property
+    def version(self) -> int:
+        """What this textkin writes."""
+        return len(self.migrations)
+
+
+def create(path: Path, kind: FileKind) -> None:
+    """Make a new database: complete under its name, or not there at all.
+
+    The caller holds a lock, so that nobody else creates the same file now.
+    """
+    unfinished = path.with_name(path.name + ".new")
+    with translated(path, kind.cure):
+        _forget(unfinished)
+        connection = apsw.Connection(str(unfinished))
+        try:
+            connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            _set_up(connection)
+            with transaction(connection, write=True):
+                connection.execute(f"PRAGMA application_id = {kind.application_id}")
+                _migrate_inside(connection, kind)
+        except BaseException:
+            connection.close(True)
+            _forget(unfinished)
+            raise
+        connection.close()
+        unfinished.replace(path)
+        sync_folder(path.parent)
+
+
+def check_file(path: Path, kind: FileKind) -> None:
+    """Refuse what is clearly no database of this kind, before SQLite touches it."""
+    with translated(path, kind.cure):
+        if path.is_dir():
+            raise ForeignFileError(f"{path} is a folder where textkin's {kind.name} file was expected")
+        with path.open("rb") as file:
+            start = file.read(100)
+    if not start.strip(b"\0"):
+        raise CorruptStoreError(f"{path} is damaged: it is empty or begins with zeros. {kind.cure}")
+    if not start.startswith(_MAGIC[: len(start)]):
+        raise ForeignFileError(
+            f"{path} is not a textkin {kind.name} (not an SQLite database, or its beginning is overwritten); "
+            "nothing in it was touched"
+        )
+    if len(start) < 100:
+        raise CorruptStoreError(f"{path} is damaged: only its first {len(start)} bytes are left. {kind.cure}")
+    if int.from_bytes(start[68:72], "big") != kind.application_id:
+        raise ForeignFileError(
+            f"{path} is an SQLite database, but not a textkin {kind.name}; nothing in it was touched"
+        )
+
+
+def connect(
+    path: Path, kind: FileKind, *, write: bool, timeout: float, immutable: bool = False
+) -> apsw.Connection:
+    """Open an existing database of this kind whose version is not newer than this textkin.
+
+    Args:
+        path: an existing file.
+        kind: what it should be.
+        write: False refuses changes through this connection.
+        timeout: seconds to wait for SQLite's own locks.
+        immutable: promise that nobody writes it meanwhile (a read-only place without a pending WAL).
+
+    Raises:
+        ForeignFileError: not a database of this kind.
+        CorruptStoreError: damaged.
+        NewerVersionError: made by a newer textkin.
+    """
+    check_file(path, kind)
+    with translated(path, kind.cure):
+        uri = path.absolute().as_uri() + ("?immutable=1" if immutable else "")
+        flags = apsw.SQLITE_OPEN_READONLY if immutable else apsw.SQLITE_OPEN_READWRITE
+        connection = apsw.Connection(uri, flags=flags | apsw.SQLITE_OPEN_URI)
+        try:
+            connection.set_busy_timeout(int(timeout * 1000))
+            _set_up(connection)
+            version = version_of(connection)
+            if version > kind.version:
+                raise NewerVersionError(
+                    f"{path} was made by a newer textkin (format {version}, this one knows {kind.version}); "
+                    "update: pip install -U textkin"
+                )
+            if not write:
+                connection.execute("PRAGMA query_only = ON")
+        except BaseException:
+            connection.close(True)
+            raise
+    return connection
+
+
+def version_of(connection: apsw.Connection) -> int:
+    """The format's version; reading it also makes SQLite look at the file."""
+    return int(connection.pragma("user_version"))
+
+
+def migrate(connection: apsw.Connection, path: Path, kind: FileKind) -> None:
+    """Bring an older database to this textkin's version, all or nothing."""
+    if version_of(connection) >= kind.version:
+        return
+    with translated(path, kind.cure):
+        if connection.readonly("main"):
+            raise ReadOnlyError(
+                f"{path} has an older format, and can't be written here to be brought up to date; "
+                "open it once where it can be written"
+            )
+        with transaction(connection, write=True):
+            _migrate_inside(connection, kind)
+
+
+@contextmanager
+def transaction(connection: apsw.Connection, *, write: bool) -> Iterator[None]:
+    """One snapshot to read from, or one change: committed at the end, undone on any error."""
+    connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+    try:
+        yield
+    except BaseException:
+        _roll_back(connection)
+        raise
+    try:
+        connection.execute("COMMIT")
+    except BaseException:
+        _roll_back(connection)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder survive a power cut, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _set_up(connection: apsw.Connection) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA mmap_size = 0")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+    connection.execute("PRAGMA cache_size = -32768")
+
+
+def _migrate_inside(connection: apsw.Connection, kind: FileKind) -> None:
+    for script in kind.migrations[version_of(connection) :]:
+        connection.execute(script)
+    connection.execute(f"PRAGMA user_version = {kind.version}")
+
+
+def _roll_back(connection: apsw.Connection) -> None:
+    # SQLite has already undone the transaction after some errors (a full disk).
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _forget(unfinished: Path) -> None:
+    for ending in ("", "-wal", "-shm", "-journal"):
+        unfinished.with_name(unfinished.name + ending).unlink(missing_ok=True)

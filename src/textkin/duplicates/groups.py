@@ -141,8 +141,8 @@ class DuplicateReport:
             return f"{self.total:,} records, no near-duplicates at {self.threshold:g}"
         gone = len(self._gone)
         return (
-            f"{self.total:,} records: {gone:,} near-duplicates at {self.threshold:g} in {len(self.groups):,} groups"
-            f"; {self.total - gone:,} kept ({self.keep})"
+            f"{self.total:,} records: {gone:,} near-duplicates at {self.threshold:g} in "
+            f"{len(self.groups):,} groups; {self.total - gone:,} kept ({self.keep})"
         )
 
     def at(self, threshold: float) -> DuplicateReport:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.duplicates.cascade import Cascade, choose_cascade
-from textkin.duplicates.tiles import Found, Task, search_task, tasks
+from textkin.duplicates.tiles import Budget, Found, Task, search_task, tasks
 from textkin.duplicates.unit_rows import Doubles, Numbers, UnitRows, unit_rows
 from textkin.errors import InputError
 from textkin.types import Progress
@@ -145,21 +145,21 @@ def _search(
 ) -> list[Found]:
     """Run all tasks, in threads where the products are too thin for the BLAS library's own threads."""
     todo = tasks(left.count, right.count, right is left, cascade.steps[0].columns)
-    workers = min(_processors(), len(todo)) if len(cascade.steps[0].left) and todo[0].height else 1
+    workers = min(_processors(), len(todo)) if todo[0].height else 1
+    budget = Budget(max_pairs)
     found: list[Found] = []
-    pairs = examined = 0
+    examined = 0
 
     def run(task: Task) -> Found:
-        return search_task(task, left, right, threshold, cascade.steps)
+        return search_task(task, left, right, threshold, cascade.steps, budget)
 
     pool = ThreadPoolExecutor(workers) if workers > 1 else None
     try:
         for task, part in zip(todo, pool.map(run, todo) if pool else map(run, todo), strict=True):
             found.append(part)
-            pairs += len(part.score)
             examined += task.pairs
-            if pairs > max_pairs:
-                raise _too_many(f"{pairs:,} of the first {examined:,} (of {total:,})", threshold, max_pairs)
+            if budget.spent:
+                raise _too_many(f"more than {max_pairs:,} of {total:,}", threshold, max_pairs)
             if progress is not None:
                 progress(min(left.count, round(left.count * examined / total)), left.count)
     finally:
@@ -170,8 +170,8 @@ def _search(
 
 def _too_many(how_many: str, threshold: float, max_pairs: int) -> InputError:
     return InputError(
-        f"{how_many} pairs reach {threshold:g}, more than max_pairs={max_pairs:,}: raise the threshold, drop exact "
-        "copies first (find_duplicates does that), or allow more with max_pairs= (48 bytes of memory each)"
+        f"{how_many} pairs reach {threshold:g}, and max_pairs is {max_pairs:,}: raise the threshold, drop "
+        "exact copies first (find_duplicates does that), or allow more with max_pairs= (48 bytes of memory each)"
     )
 
 

@@ -37,7 +37,7 @@ def keep_order(
             record: the highest is kept.
         ids: of all records.
         texts: needed by ``longest``.
-        dates: needed by ``newest``: numbers, or ISO 8601 dates and times (without an offset: UTC); None comes last.
+        dates: needed by ``newest``: numbers, or ISO 8601 dates and times (UTC without one); None comes last.
 
     Returns:
         None for ``central``, whose order depends on the pairs.

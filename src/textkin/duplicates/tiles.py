@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
@@ -12,17 +13,16 @@ from textkin.duplicates.unit_rows import SCORE_SLACK, Doubles, Numbers, UnitRows
 from textkin.types import Matrix
 
 _SMALL_PRODUCT = 1 << 18
-"""Multiplications up to which OpenBLAS works in the calling thread, without a lock: then our threads run side by side.
+"""Multiplications up to which OpenBLAS works in the calling thread, so that our threads run side by side.
 
-Measured on 2 cores, 16 columns: 0.35 ns a pair, against 0.8 with the library's own threads. Other libraries are only
-a little slower for it.
+Measured on 2 cores with 16 columns: 0.35 ns a pair, against 0.8 with the library's own threads.
 """
 _THIN = 128
 _BAND_ROWS = 2048
 _WIDE_ROWS = 1024
-_BATCH = 1 << 16
+_BATCH = 1 << 14
 _DENSE = 0.01
-"""Part of a tile from which one float64 product of the whole tile is cheaper than scoring its candidates singly."""
+"""Part of a tile from which one float64 product of the tile is cheaper than scoring candidates singly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,24 @@ class Found:
     survivors: Numbers
 
 
+class Budget:
+    """How many pairs may still be found, shared by the threads of one join."""
+
+    def __init__(self, pairs: int) -> None:
+        self._left = pairs
+        self._lock = Lock()
+
+    @property
+    def spent(self) -> bool:
+        """Whether more was found than allowed; then everyone stops."""
+        return self._left < 0
+
+    def spend(self, pairs: int) -> None:
+        """Take this many off."""
+        with self._lock:
+            self._left -= pairs
+
+
 def tasks(left: int, right: int, same: bool, columns: int) -> list[Task]:
     """Bands of left rows that together decide every pair once."""
     if columns > _THIN:
@@ -69,8 +87,10 @@ def tasks(left: int, right: int, same: bool, columns: int) -> list[Task]:
     return out
 
 
-def search_task(task: Task, left: UnitRows, right: UnitRows, threshold: float, steps: Sequence[Step]) -> Found:
-    """The pairs of one task that reach the threshold."""
+def search_task(
+    task: Task, left: UnitRows, right: UnitRows, threshold: float, steps: Sequence[Step], budget: Budget
+) -> Found:
+    """The pairs of one task that reach the threshold; incomplete when the budget is spent."""
     same = left is right
     first = steps[0]
     border = first.border(threshold)
@@ -82,6 +102,8 @@ def search_task(task: Task, left: UnitRows, right: UnitRows, threshold: float, s
     rows = task.stop - task.start
     products = _Products(first.left[task.start : task.stop], task)
     for column in range(task.first, len(first.right), task.width):
+        if budget.spent:
+            break
         others = first.right[column : column + task.width]
         mask = products.at_least(others, border)
         flat = np.flatnonzero(mask)
@@ -90,23 +112,26 @@ def search_task(task: Task, left: UnitRows, right: UnitRows, threshold: float, s
         i, j = np.divmod(flat, len(others))
         i += task.start
         j += column
-        if len(flat) > _DENSE * rows * len(others):
-            survivors += len(flat)
-            if band is None:
-                band = left.take(slice(task.start, task.stop))
-            found.append(_whole_tile(band, task.start, right, column, len(others), threshold, same))
-            continue
         if same and column < task.stop:
             above = j > i
             i, j = i[above], j[above]
+        if len(i) > _DENSE * rows * len(others):
+            survivors += len(i)
+            if band is None:
+                band = left.take(slice(task.start, task.stop))
+            found.append(_whole_tile(band, task.start, right, column, len(others), threshold, same))
+            budget.spend(len(found[-1][0]))
+            continue
         survivors[0] += len(i)
         waiting.append((i, j))
         waits += len(i)
         if waits >= _BATCH:
             found.append(_settle(waiting, left, right, threshold, steps, survivors))
+            budget.spend(len(found[-1][0]))
             waiting, waits = [], 0
     if waiting:
         found.append(_settle(waiting, left, right, threshold, steps, survivors))
+        budget.spend(len(found[-1][0]))
     if not found:
         none = np.empty(0, dtype=np.int64)
         return Found(none, none, np.empty(0), survivors)

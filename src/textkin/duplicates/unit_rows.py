@@ -98,7 +98,7 @@ def unit_rows(vectors: npt.ArrayLike, name: str = "vectors") -> UnitRows:
 
 
 def pair_scores(left: UnitRows, i: Numbers, right: UnitRows, j: Numbers) -> Doubles:
-    """Score of row ``i[p]`` of ``left`` with row ``j[p]`` of ``right``: the float64 cosine, rounded; 0 for a zero row."""
+    """Scores of rows ``i`` of ``left`` with rows ``j`` of ``right``, one by one: float64 cosines, rounded."""
     scores = np.empty(len(i))
     step = max(1, _GATHER_NUMBERS // max(1, left.dimensions))
     for start in range(0, len(i), step):

@@ -1,0 +1,214 @@
+"""The join finds the same pairs as float64 brute force, and the groups keep their promises, on any data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textkin.duplicates import cascade, tiles
+from textkin.duplicates.groups import group
+from textkin.duplicates.join import near_pairs
+from textkin.duplicates.stars import Links, star_groups
+
+Array = npt.NDArray[np.float64]
+RULES = ["first", "last", "central"]
+
+
+def brute_force(a: Array, b: Array, threshold: float, same: bool) -> dict[tuple[int, int], float]:
+    """An independent formula: long double norms, one row at a time."""
+    lengths = [np.sqrt(np.sum(m.astype(np.longdouble) ** 2, axis=1)) for m in (a, b)]
+    pairs = {}
+    for i in range(len(a)):
+        start = i + 1 if same else 0
+        dots = b[start:].astype(np.longdouble) @ a[i].astype(np.longdouble)
+        norms = lengths[1][start:] * lengths[0][i]
+        cosines = np.where(norms > 0, dots / np.where(norms > 0, norms, 1), 0)
+        for j in np.flatnonzero(cosines >= threshold - 5e-13):
+            pairs[i, start + int(j)] = float(cosines[j])
+    return pairs
+
+
+def _clusters(rng: np.random.Generator, n: int, d: int, spread: float) -> Array:
+    centres = rng.standard_normal((max(1, n // 7), d))
+    return centres[rng.integers(0, len(centres), n)] + spread * rng.standard_normal((n, d))
+
+
+def _spectrum(rng: np.random.Generator, n: int, d: int) -> Array:
+    rows = rng.standard_normal((n, d)) * np.arange(1, d + 1) ** -0.6
+    copies = rng.integers(0, n, n // 5)
+    rows[: len(copies)] = rows[copies] + 0.05 * np.linalg.norm(rows[copies], axis=1)[
+        :, None
+    ] * rng.standard_normal((len(copies), d)) / np.sqrt(d)
+    return rows
+
+
+def _few_axes(rng: np.random.Generator, n: int, d: int) -> Array:
+    rows = np.zeros((n, d))
+    rows[:, : min(3, d)] = rng.standard_normal((n, min(3, d)))
+    return rows
+
+
+def _with_zeros(rng: np.random.Generator, n: int, d: int) -> Array:
+    rows = _clusters(rng, n, d, 0.2)
+    rows[:: max(1, n // 9)] = 0
+    return rows
+
+
+def _long_and_short(rng: np.random.Generator, n: int, d: int) -> Array:
+    return _clusters(rng, n, d, 0.1) * 10.0 ** rng.integers(-140, 140, (n, 1))
+
+
+def _integers(rng: np.random.Generator, n: int, d: int) -> Array:
+    return rng.integers(-1, 2, (n, d)).astype(np.float64)
+
+
+def _at_an_angle(rng: np.random.Generator, n: int, d: int) -> Array:
+    """Pairs of rows at the thresholds themselves, as near as float64 comes."""
+    rows = rng.standard_normal((n, d))
+    rows /= np.linalg.norm(rows, axis=1)[:, None]
+    for k, cosine in zip(range(0, n - 1, 2), np.resize([0.99, 0.95, 0.9, 0.8, 0.7, 0.6], n), strict=False):
+        other = rows[k + 1] - (rows[k + 1] @ rows[k]) * rows[k]
+        length = np.linalg.norm(other)
+        if d > 1 and length > 0:
+            rows[k + 1] = cosine * rows[k] + np.sqrt(1 - cosine**2) * other / length
+    return rows
+
+
+KINDS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
+    "noise": lambda rng, n, d: rng.standard_normal((n, d)),
+    "tight clusters": lambda rng, n, d: _clusters(rng, n, d, 0.02),
+    "loose clusters": lambda rng, n, d: _clusters(rng, n, d, 0.5),
+    "spectrum of texts": _spectrum,
+    "positive": lambda rng, n, d: rng.random((n, d)),
+    "sparse": lambda rng, n, d: rng.random((n, d)) * (rng.random((n, d)) < 0.1),
+    "few axes": _few_axes,
+    "zero rows": _with_zeros,
+    "all lengths": _long_and_short,
+    "small integers": _integers,
+    "at the threshold": _at_an_angle,
+    "copies": lambda rng, n, d: rng.standard_normal((max(1, n // 4), d))[rng.integers(0, max(1, n // 4), n)],
+    "opposites": lambda rng, n, d: _clusters(rng, n, d, 0.05) * rng.choice([-1.0, 1.0], (n, 1)),
+}
+
+
+def assert_same_pairs(rows: Array, threshold: float, other: Array | None = None) -> None:
+    pairs = near_pairs(rows, threshold, other=other)
+    truth = brute_force(rows, rows if other is None else other, threshold, other is None)
+    got = list(zip(pairs.i.tolist(), pairs.j.tolist(), strict=True))
+    assert len(got) == len(set(got))
+    # Only a cosine within 1e-12 of the threshold may go either way.
+    for pair in set(got) ^ set(truth):
+        cosine = truth.get(pair, threshold)
+        assert abs(cosine - threshold) <= 1e-12, (pair, cosine)
+    for pair, score in zip(got, pairs.score.tolist(), strict=True):
+        assert abs(truth.get(pair, threshold) - score) <= 1e-12
+    assert (np.diff(pairs.score) <= 0).all()
+    assert got == [
+        p for _, p in sorted(zip(pairs.score.tolist(), got, strict=True), key=lambda it: (-it[0], it[1]))
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(0, 90),
+    d=st.sampled_from([1, 2, 3, 17, 64, 130]),
+    threshold=st.sampled_from([1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.3, 0.0, -0.5]),
+    single=st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_data_whole_products(kind: str, seed: int, n: int, d: int, threshold: float, single: bool) -> None:
+    rows = KINDS[kind](np.random.default_rng(seed), n, d)
+    if single and kind != "all lengths":
+        rows = rows.astype(np.float32).astype(np.float64)
+    assert_same_pairs(rows, threshold)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("threshold", [1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.6])
+def test_any_data_thin_products(kind: str, threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small sizes forced through the cascade: many bands, tiles that end unevenly, batches that fill."""
+    monkeypatch.setattr(cascade, "_SMALL", 10)
+    monkeypatch.setattr(tiles, "_BATCH", 50)
+    monkeypatch.setattr(tiles, "_SMALL_PRODUCT", 1 << 12)
+    rng = np.random.default_rng(7)
+    for n, d in ((701, 64), (333, 96)):
+        rows = KINDS[kind](rng, n, d)
+        assert_same_pairs(rows, threshold)
+        assert_same_pairs(rows[: n // 2], threshold, rows[n // 3 :])
+
+
+@pytest.mark.parametrize("widths", [(15,), (15, 31), (31, 47)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_cascade(kind: str, widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is the same whatever widths are chosen, also where they discard nothing."""
+    monkeypatch.setattr(cascade, "_SMALL", 10)
+    monkeypatch.setattr(cascade, "_cheapest", lambda *_: widths)
+    monkeypatch.setattr(tiles, "_SMALL_PRODUCT", 1 << 12)
+    for threshold in (0.95, 0.5):
+        assert_same_pairs(KINDS[kind](np.random.default_rng(3), 400, 100), threshold)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_real_sizes(kind: str) -> None:
+    rows = KINDS[kind](np.random.default_rng(5), 5000, 384)
+    for threshold in (0.99, 0.8):
+        unit = rows / np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-300)
+        unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-300)
+        truth = np.triu(np.round(unit @ unit.T, 12) >= threshold, 1)
+        pairs = near_pairs(rows, threshold)
+        got = np.zeros_like(truth)
+        got[pairs.i, pairs.j] = True
+        border = np.argwhere(got != truth)
+        assert all(abs(unit[i] @ unit[j] - threshold) <= 1e-12 for i, j in border)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[int, Links]:
+    count = draw(st.integers(1, 14))
+    edges = draw(
+        st.dictionaries(st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)), st.integers(0, 20))
+    )
+    chosen = {(i, j): s for (i, j), s in edges.items() if i < j}
+    i = np.array([p[0] for p in chosen], dtype=np.int64)
+    j = np.array([p[1] for p in chosen], dtype=np.int64)
+    return count, Links(i, j, np.array([0.8 + s / 100 for s in chosen.values()], dtype=np.float64))
+
+
+@given(graphs(), st.randoms(use_true_random=False), st.booleans())
+def test_star_promises(graph: tuple[int, Links], random: object, central: bool) -> None:
+    count, links = graph
+    order = None if central else np.array(random.sample(range(count), count), dtype=np.int64)  # type: ignore[attr-defined]
+    stars = star_groups(count, links, order)
+    score = {
+        frozenset(p): s for *p, s in zip(links.i.tolist(), links.j.tolist(), links.score.tolist(), strict=True)
+    }
+    kept = {r for r in range(count) if stars.keeper[r] == r}
+    assert not any(frozenset((a, b)) in score for a in kept for b in kept if a < b)
+    for record in set(range(count)) - kept:
+        keeper = int(stars.keeper[record])
+        assert keeper in kept
+        mine = score[frozenset((record, keeper))]
+        assert stars.score[record] == mine
+        assert mine == max(score.get(frozenset((record, other)), 0.0) for other in kept)
+    if order is not None:
+        expected: set[int] = set()
+        for record in order.tolist():
+            if not any(frozenset((record, other)) in score for other in expected):
+                expected.add(record)
+        assert kept == expected
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.sampled_from(RULES), st.sampled_from([0.9, 0.95]))
+@settings(deadline=None)
+def test_at_is_the_same_as_joining_again(seed: int, n: int, rule: str, threshold: float) -> None:
+    rows = _clusters(np.random.default_rng(seed), n, 6, 0.25)
+    ids = [f"r{k}" for k in range(n)]
+    again = group(ids, near_pairs(rows, threshold), keep=rule)  # type: ignore[arg-type]
+    assert group(ids, near_pairs(rows, 0.7), keep=rule).at(threshold).to_dict() == again.to_dict()  # type: ignore[arg-type]

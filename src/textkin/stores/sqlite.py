@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import apsw
 
@@ -16,6 +17,7 @@ from textkin.stores.problems import translated
 _MAGIC = b"SQLite format 3\0"
 _PAGE_SIZE = 8192
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
+FrozenState: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,21 @@ def connect(
             connection.close(True)
             raise
     return connection
+
+
+def frozen_state(path: Path, kind: FileKind) -> FrozenState | None:
+    """None where SQLite's own locks work; where nothing can be written and no WAL is pending, the file's state.
+
+    SQLite can read such a place only on the promise that nobody writes it. Others may still have the right to, so
+    whoever reads compares this before and after.
+    """
+    if os.access(path.parent, os.W_OK):
+        return None
+    if any(path.with_name(path.name + ending).exists() for ending in ("-wal", "-shm")):
+        return None
+    with translated(path, kind.cure):
+        state = path.stat()
+    return (state.st_ino, state.st_size, state.st_mtime_ns)
 
 
 def version_of(connection: apsw.Connection) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import apsw
 from textkin.errors import ReadOnlyError, StoreError
 from textkin.stores.local.schema import COLLECTION, DATABASE
 from textkin.stores.problems import translated
-from textkin.stores.sqlite import connect, migrate, transaction
+from textkin.stores.sqlite import FrozenState, connect, frozen_state, migrate, transaction
 
 
 class Connections:
@@ -30,7 +29,7 @@ class Connections:
         self._idle: list[apsw.Connection] = []
         self._writer: apsw.Connection | None = None
         self._closed = False
-        self._seen: tuple[int, ...] | None = None
+        self._seen: FrozenState | None = None
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
@@ -82,7 +81,7 @@ class Connections:
         for connection in idle:
             connection.close(True)
 
-    def _borrow(self) -> tuple[apsw.Connection, tuple[int, ...] | None]:
+    def _borrow(self) -> tuple[apsw.Connection, FrozenState | None]:
         seen = self._look()
         stale: list[apsw.Connection] = []
         with self._guard:
@@ -99,23 +98,15 @@ class Connections:
             )
         return connection, seen
 
-    def _give_back(self, connection: apsw.Connection, seen: tuple[int, ...] | None) -> None:
+    def _give_back(self, connection: apsw.Connection, seen: FrozenState | None) -> None:
         with self._guard:
             if not self._closed and seen == self._seen:
                 self._idle.append(connection)
                 return
         connection.close(True)
 
-    def _look(self) -> tuple[int, ...] | None:
-        """None where SQLite's locks work; where nothing can be written, the state of the file."""
-        if os.access(self._path.parent, os.W_OK):
-            return None
-        for ending in ("-wal", "-shm"):
-            if self._path.with_name(self._path.name + ending).exists():
-                return None
-        with translated(self._path, COLLECTION.cure):
-            state = self._path.stat()
-        return (state.st_ino, state.st_size, state.st_mtime_ns)
+    def _look(self) -> FrozenState | None:
+        return frozen_state(self._path, COLLECTION)
 
 
 def _closed(path: Path) -> StoreError:

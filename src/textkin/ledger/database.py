@@ -1,0 +1,339 @@
+"""The ledger: one SQLite file that knows the vector of every text that was embedded, but no text."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import apsw
+import filelock
+import numpy as np
+import numpy.typing as npt
+
+from textkin._places import data_folder
+from textkin.errors import (
+    InputError,
+    ReadOnlyError,
+    StorageFullError,
+    StoreLockedError,
+)
+from textkin.ledger import entries
+from textkin.ledger.entries import Remembered
+from textkin.ledger.schema import ENTRY_BYTES, LEDGER
+from textkin.stores.problems import translated
+from textkin.stores.sqlite import FrozenState, connect, create, frozen_state, migrate, transaction
+from textkin.types import Matrix, ModelInfo, Vector
+
+_DAY: Final = 86400
+_PRUNED_TO: Final = 0.9
+_EPOCH: Final = date(1970, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerUse:
+    """What one model takes in the ledger.
+
+    Attributes:
+        name: the model's; its short fingerprint when it was never introduced.
+        fingerprint: the model's.
+        dimensions: of its vectors.
+        texts: how many it knows, each role counted.
+        bytes: what they take.
+        last_used: None when it knows no text.
+    """
+
+    name: str
+    fingerprint: str
+    dimensions: int
+    texts: int
+    bytes: int
+    last_used: date | None
+
+
+class Ledger:
+    """Vectors by (fingerprint, role, SHA-256 of the text as sent).
+
+    Any number of threads (one after the other) and processes may use one file. Where it can't be written it is
+    only read.
+
+    Args:
+        path: the file; by default ``ledger.db`` in the user's data folder. Made when it isn't there.
+        timeout: seconds to wait for another process that writes.
+
+    Raises:
+        CorruptStoreError: it is damaged.
+        ForeignFileError: it is something else.
+        NewerVersionError: made by a newer textkin.
+        ReadOnlyError: it isn't there and can't be made.
+    """
+
+    def __init__(self, path: Path | None = None, *, timeout: float = 30.0) -> None:
+        self._path = data_folder() / "ledger.db" if path is None else Path(path)
+        self._timeout = timeout
+        self._guard = threading.RLock()
+        if not self._path.exists():
+            self._create()
+        self._connection, self._frozen = self._connect()
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self._path}>"
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    def close(self) -> None:
+        """Release the file. Closing twice is fine."""
+        with self._guard:
+            self._connection.close(True)
+
+    # -- vectors -------------------------------------------------------------------------------------------
+
+    def get(self, fingerprint: str, role: str, digests: Sequence[bytes]) -> dict[bytes, Vector]:
+        """The vectors of those texts that are known, by digest."""
+        return {digest: known.vector for digest, known in self.recall(fingerprint, role, digests).items()}
+
+    def recall(self, fingerprint: str, role: str, digests: Sequence[bytes]) -> dict[bytes, Remembered]:
+        """As `get`, with what else is known of each text. Notes, once a day, that they were used."""
+        today = int(time.time()) // _DAY
+        known: dict[bytes, Remembered] = {}
+        aged: list[tuple[int, int]] = []
+        with self._transaction(write=False) as connection:
+            space = entries.space(connection, fingerprint, role)
+            if space is None:
+                return {}
+            for digest in digests:
+                found = entries.find(connection, space, digest, self._path)
+                if found is not None:
+                    number, day, known[digest] = found
+                    if day < today:
+                        aged.append((today, number))
+        if aged:
+            # A ledger that can't be written now is still good to read.
+            with (
+                suppress(ReadOnlyError, StorageFullError, StoreLockedError),
+                self._transaction(write=True) as connection,
+            ):
+                connection.executemany("UPDATE entries SET day = ? WHERE number = ?", aged)
+        return known
+
+    def put(
+        self,
+        fingerprint: str,
+        role: str,
+        digests: Sequence[bytes],
+        vectors: Matrix,
+        *,
+        tokens: Sequence[int] | npt.NDArray[np.int64] | None = None,
+        truncated: Sequence[int] = (),
+    ) -> Matrix:
+        """Keep vectors, in one transaction that is on the disk when this returns.
+
+        Args:
+            fingerprint: of the model.
+            role: as it was embedded; "" where the model makes no difference.
+            digests: SHA-256 of each text as sent.
+            vectors: ``(n, dimensions)``, one row a digest.
+            tokens: of each text, before any cut.
+            truncated: rows whose text was cut.
+
+        Returns:
+            The rows as the ledger has them now: a text that it knew already keeps its first vector.
+
+        Raises:
+            InputError: numbers that don't fit, or vectors that are not finite.
+            ModelMismatchError: vectors of another length than this model's before.
+        """
+        rows = np.ascontiguousarray(vectors, dtype="<f4")
+        if rows.ndim != 2 or len(rows) != len(digests) or (tokens is not None and len(tokens) != len(digests)):
+            raise InputError(f"{len(digests)} digests need as many vectors and token counts, not {rows.shape}")
+        if not np.isfinite(rows).all():
+            raise InputError("vectors with NaN or infinity are not kept")
+        counts = [0] * len(rows) if tokens is None else [int(count) for count in tokens]
+        cut = frozenset(truncated)
+        day = int(time.time()) // _DAY
+        standing = rows.copy()
+        with self._transaction(write=True) as connection:
+            space = entries.space_for(connection, fingerprint, role, rows.shape[1], self._path)
+            added = 0
+            for row, digest in enumerate(digests):
+                data = rows[row].tobytes()
+                connection.execute(
+                    "INSERT INTO entries (space, digest, tokens, truncated, day, checksum) "
+                    "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (space, digest, counts[row], int(row in cut), day, zlib.crc32(data)),
+                )
+                if connection.changes():
+                    connection.execute("INSERT INTO vectors VALUES (?, ?)", (connection.last_insert_rowid(), data))
+                    added += 1
+                else:
+                    found = entries.find(connection, space, digest, self._path)
+                    if found is not None:
+                        standing[row] = found[2].vector
+            connection.execute("UPDATE spaces SET entries = entries + ? WHERE number = ?", (added, space))
+            entries.shrink(connection, entries.limit(connection))
+        return standing
+
+    # -- size ----------------------------------------------------------------------------------------------
+
+    def size(self) -> int:
+        """Bytes that the vectors and their entries take."""
+        with self._transaction(write=False) as connection:
+            return entries.size(connection)
+
+    def stats(self) -> list[LedgerUse]:
+        """What each model takes, the largest first."""
+        with self._transaction(write=False) as connection:
+            rows = entries.uses(connection)
+        return [
+            LedgerUse(
+                str(name),
+                str(fingerprint),
+                int(dimensions),
+                int(texts),
+                int(texts) * (4 * int(dimensions) + ENTRY_BYTES),
+                None if day is None else _EPOCH + timedelta(days=int(day)),
+            )
+            for name, fingerprint, dimensions, texts, day in rows
+        ]
+
+    def limit(self, bytes: int | None) -> int:
+        """Set how much `size` may be, now and later; None takes the limit away.
+
+        Where it is passed, the entries that were not used for longest go first.
+
+        Returns:
+            How many went now.
+        """
+        if bytes is not None and bytes < 0:
+            raise InputError(f"a limit is at least 0 bytes, not {bytes}")
+        with self._transaction(write=True) as connection:
+            connection.execute("DELETE FROM settings WHERE key = 'limit'")
+            if bytes is not None:
+                connection.execute("INSERT INTO settings VALUES ('limit', ?)", (bytes,))
+            gone = entries.shrink(connection, bytes)
+        self._give_space_back()
+        return gone
+
+    def prune(self, model: str | None = None, older_than_days: int | None = None) -> int:
+        """Forget vectors: of one model, or not used for some days, or both.
+
+        Args:
+            model: a model's name, or the beginning (4 digits or more) of its fingerprint.
+            older_than_days: 0 means all.
+
+        Returns:
+            How many went.
+
+        Raises:
+            InputError: neither is given, or no model or more than one is meant.
+        """
+        if model is None and older_than_days is None:
+            raise InputError("say what to prune: a model, or older_than_days (0 means everything)")
+        newest = int(time.time()) // _DAY - (older_than_days or 0)
+        with self._transaction(write=True) as connection:
+            spaces = entries.spaces_of(connection, model)
+            gone = 0
+            for space in spaces:
+                gone += entries.forget(connection, "space = ? AND day <= ?", (space, newest))
+        self._give_space_back()
+        return gone
+
+    # -- models --------------------------------------------------------------------------------------------
+
+    def remember_model(self, info: ModelInfo, canaries: Matrix) -> None:
+        """Keep a model's facts and the vectors of the canary texts."""
+        rows = np.ascontiguousarray(canaries, dtype="<f4")
+        facts = json.dumps(dataclasses.asdict(info), default=dict)
+        with self._transaction(write=True) as connection:
+            connection.execute(
+                "INSERT INTO models VALUES (?, ?, ?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET "
+                "name = excluded.name, dimensions = excluded.dimensions, info = excluded.info, "
+                "canaries = excluded.canaries",
+                (info.fingerprint, info.name, info.dimensions, facts, rows.tobytes()),
+            )
+
+    def models(self) -> list[ModelInfo]:
+        """The models that were introduced, by name."""
+        with self._transaction(write=False) as connection:
+            rows = connection.execute("SELECT info FROM models ORDER BY name, fingerprint").fetchall()
+        return [ModelInfo(**json.loads(str(row[0]))) for row in rows]
+
+    def known_by_canaries(self, canaries: Matrix, tolerance: float) -> str | None:
+        """The fingerprint of the remembered model that gives these vectors, the nearest one; None for none.
+
+        Args:
+            canaries: unit rows.
+            tolerance: how far under 1 the cosine of a row may be.
+        """
+        given = np.asarray(canaries, dtype=np.float64)
+        with self._transaction(write=False) as connection:
+            rows: list[Any] = connection.execute(
+                "SELECT fingerprint, canaries FROM models WHERE dimensions = ? ORDER BY fingerprint",
+                (given.shape[1],),
+            ).fetchall()
+        best: tuple[float, str] | None = None
+        for fingerprint, data in rows:
+            known = np.frombuffer(data, dtype="<f4").reshape(-1, given.shape[1]).astype(np.float64)
+            if known.shape == given.shape:
+                worst = float((known * given).sum(axis=1).min())
+                if worst >= 1 - tolerance and (best is None or worst > best[0]):
+                    best = (worst, str(fingerprint))
+        return None if best is None else best[1]
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _create(self) -> None:
+        with translated(self._path, LEDGER.cure):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = self._path.with_name(self._path.name + ".lock")
+            try:
+                with filelock.FileLock(lock, timeout=self._timeout):
+                    if not self._path.exists():
+                        create(self._path, LEDGER)
+            except filelock.Timeout as error:
+                raise StoreLockedError(f"{lock} is held by another process; wait until it is done") from error
+
+    def _connect(self) -> tuple[apsw.Connection, FrozenState | None]:
+        frozen = frozen_state(self._path, LEDGER)
+        connection = connect(self._path, LEDGER, write=True, timeout=self._timeout, immutable=frozen is not None)
+        try:
+            migrate(connection, self._path, LEDGER)
+        except BaseException:
+            connection.close(True)
+            raise
+        return connection, frozen
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[apsw.Connection]:
+        with self._guard, translated(self._path, LEDGER.cure):
+            if self._frozen is not None and self._frozen != frozen_state(self._path, LEDGER):
+                self._connection.close(True)
+                self._connection, self._frozen = self._connect()
+            if write and self._connection.readonly("main"):
+                raise ReadOnlyError(f"{self._path} can't be written: it is read-only for you")
+            with transaction(self._connection, write=write):
+                yield self._connection
+
+    def _give_space_back(self) -> None:
+        with self._guard, translated(self._path, LEDGER.cure):
+            self._connection.execute("PRAGMA incremental_vacuum")

@@ -1,0 +1,170 @@
+"""Embedding through the ledger: only what is not known yet is sent to the model, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from textkin.errors import BadVectorsError, InputError
+from textkin.ledger.database import Ledger
+from textkin.ledger.entries import Remembered
+from textkin.text.digest import text_digest, well_formed
+from textkin.types import Embedded, Matrix, Model, Progress, Role
+from textkin.vectors.similarity import normalize
+
+_UNIT_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LedgerResult:
+    """What embedding through the ledger gave.
+
+    Attributes:
+        vectors: ``(n, dimensions)`` float32, C order, unit rows, in the texts' order.
+        from_ledger: texts whose vector was known already.
+        embedded: different texts that were sent to the model.
+        truncated: rows whose text is longer than the model's limit, ascending; also of those from the ledger.
+        tokens: sent to the model in this call, before any cut.
+    """
+
+    vectors: Matrix
+    from_ledger: int
+    embedded: int
+    truncated: tuple[int, ...]
+    tokens: int
+
+
+def embed(
+    model: Model,
+    texts: Sequence[str],
+    role: Role,
+    ledger: Ledger | None,
+    progress: Progress | None = None,
+    block: int = 512,
+) -> LedgerResult:
+    """Embed texts, each different one once ever; order in = order out.
+
+    Args:
+        model: what makes the vectors.
+        texts: lone surrogates in them are replaced.
+        role: what the texts are.
+        ledger: where vectors are looked up, and kept block by block before anything else is done with them; None
+            embeds all.
+        progress: called with (texts done, texts in all); those from the ledger count.
+        block: different texts sent at a time; what a crash can lose.
+
+    Raises:
+        BadVectorsError: the model answered with something else than one finite vector that is not zero a text.
+        StoreError: the ledger can't be read or written.
+    """
+    if block < 1:
+        raise InputError(f"block must be at least 1, not {block}")
+    info = model.info
+    whole = [well_formed(text) for text in texts]
+    rows_of: dict[bytes, list[int]] = {}
+    for row, text in enumerate(whole):
+        rows_of.setdefault(text_digest(text), []).append(row)
+    work = _Work(np.empty((len(whole), info.dimensions), dtype=np.float32), progress)
+    key = role if info.role_sensitive else ""
+    missing: list[bytes] = []
+    digests = list(rows_of)
+    for start in range(0, len(digests), block):
+        part = digests[start : start + block]
+        known = {} if ledger is None else ledger.recall(info.fingerprint, key, part)
+        for digest in part:
+            if digest in known:
+                work.take(rows_of[digest], known[digest])
+            else:
+                missing.append(digest)
+    from_ledger = work.done
+    tokens = 0
+    if from_ledger:
+        work.report(0)
+    for start in range(0, len(missing), block):
+        part = missing[start : start + block]
+        owners = [rows_of[digest] for digest in part]
+        answer = model.embed([whole[rows[0]] for rows in owners], role, work.within(owners))
+        vectors = checked(answer, [rows[0] for rows in owners], info.name, info.dimensions)
+        if ledger is not None:
+            vectors = ledger.put(
+                info.fingerprint, key, part, vectors, tokens=answer.tokens, truncated=answer.truncated
+            )
+        cut = frozenset(answer.truncated)
+        for place, rows in enumerate(owners):
+            work.take(rows, Remembered(vectors[place], int(answer.tokens[place]), place in cut))
+        tokens += int(np.sum(answer.tokens))
+        work.report(0)
+    return LedgerResult(work.vectors, from_ledger, len(missing), tuple(sorted(work.truncated)), tokens)
+
+
+def checked(answer: Embedded, numbers: Sequence[int], name: str, dimensions: int) -> Matrix:
+    """A model's answer as unit rows of float32.
+
+    Args:
+        answer: of the model.
+        numbers: each text's number, for the message.
+        name: the model's.
+        dimensions: what it promised.
+
+    Raises:
+        BadVectorsError: naming the first text whose row can't be used.
+    """
+    given = np.asarray(answer.vectors)
+    if given.shape != (len(numbers), dimensions) or given.dtype.kind != "f":
+        raise BadVectorsError(
+            f"{name} was sent {len(numbers)} texts, beginning with number {numbers[0]}, and answered with "
+            f"{given.dtype} of shape {given.shape} instead of floats of shape {(len(numbers), dimensions)}"
+        )
+    if len(answer.tokens) != len(numbers):
+        raise BadVectorsError(f"{name} gave {len(answer.tokens)} token counts for {len(numbers)} texts")
+    vectors = np.ascontiguousarray(given, dtype=np.float32)
+    lengths: npt.NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", given, given, dtype=np.float64))
+    bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0) & np.isfinite(vectors).all(axis=1)))
+    if len(bad):
+        kind = "a zero vector" if lengths[bad[0]] == 0 else "NaN or infinity"
+        raise BadVectorsError(
+            f"{name} answered text number {numbers[bad[0]]} with {kind}; nothing of this block was kept. "
+            "Leave that text out, or use another model"
+        )
+    off = np.abs(lengths - 1) > _UNIT_TOLERANCE
+    if off.any():
+        vectors = np.array(vectors)
+        vectors[off] = normalize(given[off])
+    return vectors
+
+
+class _Work:
+    """The result as it fills, and what is told about it."""
+
+    def __init__(self, vectors: Matrix, progress: Progress | None) -> None:
+        self.vectors = vectors
+        self.truncated: list[int] = []
+        self.done = 0
+        self._progress = progress
+
+    def take(self, rows: list[int], known: Remembered) -> None:
+        self.vectors[rows] = known.vector
+        if known.truncated:
+            self.truncated.extend(rows)
+        self.done += len(rows)
+
+    def report(self, more: int) -> None:
+        if self._progress is not None:
+            self._progress(self.done + more, len(self.vectors))
+
+    def within(self, owners: list[list[int]]) -> Progress | None:
+        """What a model may call while it embeds one block."""
+        if self._progress is None:
+            return None
+        sums = np.cumsum([0, *map(len, owners)])
+        before = self.done
+        whole = len(self.vectors)
+        progress = self._progress
+
+        def told(done: int, _: int | None) -> None:
+            progress(before + int(sums[min(done, len(owners))]), whole)
+
+        return told

@@ -1,0 +1,154 @@
+"""The SQL of the ledger: entries and their vectors, found, kept within a limit, forgotten."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import numpy as np
+
+from textkin.errors import CorruptStoreError, InputError, ModelMismatchError
+from textkin.ledger.schema import ENTRY_BYTES, LEDGER
+from textkin.types import Vector
+
+_PRUNED_TO: Final = 0.9
+_USES: Final = """
+SELECT ifnull(m.name, substr(f.fingerprint, 1, 8)), f.fingerprint, f.dimensions, f.texts, f.day
+FROM (
+    SELECT fingerprint, max(dimensions) AS dimensions, sum(entries) AS texts,
+        max((SELECT max(day) FROM entries WHERE entries.space = spaces.number)) AS day
+    FROM spaces GROUP BY fingerprint
+    UNION ALL
+    SELECT fingerprint, dimensions, 0, NULL FROM models
+    WHERE fingerprint NOT IN (SELECT fingerprint FROM spaces)
+) AS f LEFT JOIN models AS m ON m.fingerprint = f.fingerprint
+ORDER BY f.texts * f.dimensions DESC, f.fingerprint
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Remembered:
+    """What the ledger knows of one text."""
+
+    vector: Vector
+    tokens: int
+    truncated: bool
+
+
+def find(connection: apsw.Connection, space: int, digest: bytes, path: Path) -> tuple[int, int, Remembered] | None:
+    """An entry's number, the day it was last used, and what it holds."""
+    found: Any = connection.execute(
+        "SELECT number, day, tokens, truncated, checksum, vector FROM entries JOIN vectors USING (number) "
+        "WHERE space = ? AND digest = ?",
+        (space, digest),
+    ).fetchone()
+    if found is None:
+        return None
+    number, day, tokens, truncated, checksum, data = found
+    if zlib.crc32(data) != checksum:
+        raise CorruptStoreError(f"{path} is damaged: a vector differs from its checksum. {LEDGER.cure}")
+    return number, day, Remembered(np.frombuffer(data, dtype="<f4"), tokens, bool(truncated))
+
+
+def uses(connection: apsw.Connection) -> list[Any]:
+    """Name, fingerprint, dimensions, texts and last day of each model, the largest first."""
+    return connection.execute(_USES).fetchall()
+
+
+def space(connection: apsw.Connection, fingerprint: str, role: str) -> int | None:
+    """The number of a model's vectors in one role; None where there are none."""
+    found: Any = connection.execute(
+        "SELECT number FROM spaces WHERE fingerprint = ? AND role = ?", (fingerprint, role)
+    ).fetchone()
+    return None if found is None else int(found[0])
+
+
+def space_for(connection: apsw.Connection, fingerprint: str, role: str, dimensions: int, path: Path) -> int:
+    """As `space`, made where there is none.
+
+    Raises:
+        ModelMismatchError: the model had vectors of another length before.
+    """
+    connection.execute(
+        "INSERT INTO spaces (fingerprint, role, dimensions) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (fingerprint, role, dimensions),
+    )
+    number, known = connection.execute(
+        "SELECT number, dimensions FROM spaces WHERE fingerprint = ? AND role = ?", (fingerprint, role)
+    ).get
+    if known != dimensions:
+        raise ModelMismatchError(
+            f"{path} holds vectors with {known} dimensions of the model {fingerprint[:8]}…, not with {dimensions}"
+        )
+    return int(number)
+
+
+def size(connection: apsw.Connection) -> int:
+    """Bytes that all vectors and entries take."""
+    total = connection.execute(f"SELECT sum(entries * (4 * dimensions + {ENTRY_BYTES})) FROM spaces").get
+    return int(total or 0)
+
+
+def limit(connection: apsw.Connection) -> int | None:
+    """The size that was set; None for no limit."""
+    found: Any = connection.execute("SELECT value FROM settings WHERE key = 'limit'").fetchone()
+    return None if found is None else int(found[0])
+
+
+def shrink(connection: apsw.Connection, limit: int | None) -> int:
+    """Forget the entries that were not used for longest until the size is well under the limit."""
+    if limit is None or size(connection) <= limit:
+        return 0
+    over = size(connection) - int(limit * _PRUNED_TO)
+    last: Any = None
+    oldest: Any = connection.execute(
+        f"SELECT day, entries.number, 4 * dimensions + {ENTRY_BYTES} FROM entries "
+        "JOIN spaces ON spaces.number = entries.space ORDER BY day, entries.number"
+    )
+    for day, number, held in oldest:
+        last = (day, number)
+        over -= held
+        if over <= 0:
+            break
+    oldest.close(True)
+    return 0 if last is None else forget(connection, "(day, number) <= (?, ?)", last)
+
+
+def forget(connection: apsw.Connection, condition: str, parameters: tuple[int, int]) -> int:
+    """Delete the entries that satisfy a condition. Returns how many there were."""
+    chosen = f"FROM entries WHERE {condition}"
+    connection.execute(f"DELETE FROM vectors WHERE number IN (SELECT number {chosen})", parameters)
+    counts: list[Any] = connection.execute(
+        f"SELECT space, count(*) {chosen} GROUP BY space", parameters
+    ).fetchall()
+    connection.execute(f"DELETE {chosen}", parameters)
+    for space, count in counts:
+        connection.execute("UPDATE spaces SET entries = entries - ? WHERE number = ?", (count, space))
+    return sum(count for _, count in counts)
+
+
+def spaces_of(connection: apsw.Connection, model: str | None) -> list[int]:
+    """The spaces of the model that a name or the beginning of a fingerprint means; None means all.
+
+    Raises:
+        InputError: it means none, or more than one.
+    """
+    everything: list[Any] = connection.execute(
+        "SELECT number, fingerprint, name FROM spaces LEFT JOIN models USING (fingerprint)"
+    ).fetchall()
+    if model is None:
+        return [number for number, _, _ in everything]
+    chosen = [row for row in everything if row[2] == model]
+    if not chosen and len(model) >= 4:
+        chosen = [row for row in everything if row[1].startswith(model.lower())]
+        if len({row[1] for row in chosen}) > 1:
+            raise InputError(f"more than one model's fingerprint begins with {model}; give more digits")
+    if not chosen:
+        names = sorted({row[2] or row[1][:8] for row in everything})
+        raise InputError(
+            f"the ledger has no vectors of {model!r}; it has those of: {', '.join(names) or 'no model'}"
+        )
+    return [number for number, _, _ in chosen]

@@ -1,10 +1,10 @@
 """Find, fetch and verify the files of local models."""
 
-from textkin.models.weights.bundle import bundle, install
+from textkin.models.weights.bundling import bundle, install
 from textkin.models.weights.cache import fetched, models_folder
-from textkin.models.weights.fetch import FetchProgress, fetch
+from textkin.models.weights.fetching import FetchProgress, fetch
 from textkin.models.weights.find import hub_cache, locate
-from textkin.models.weights.verify import digests, verify
+from textkin.models.weights.verifying import digests, is_copy_of, verify
 
 __all__ = [
     "FetchProgress",
@@ -14,6 +14,7 @@ __all__ = [
     "fetched",
     "hub_cache",
     "install",
+    "is_copy_of",
     "locate",
     "models_folder",
     "verify",

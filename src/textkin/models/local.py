@@ -16,7 +16,7 @@ from textkin.models.batching import FeedMaker, plan, side_by_side, usable_cores
 from textkin.models.fingerprint import fingerprint
 from textkin.models.graph.build import build, weight_files
 from textkin.models.graph.families import Family, family
-from textkin.models.graph.session import open_session, providers
+from textkin.models.graph.session import Session, providers
 from textkin.models.layout import Dense, LayerNorm, Layout, read_layout
 from textkin.models.tokenizer import Ids, TextTokenizer
 from textkin.text.digest import well_formed
@@ -75,8 +75,8 @@ class LocalModel:
         self._tokenizer = TextTokenizer(
             layout.file("tokenizer.json"), layout.tokenizer_config, encoder.kind, limit, layout.lower_case
         )
-        graph = build(layout, encoder, precision, fused=on_cpu)
-        self._run = open_session(graph, engines)
+        graph = build(layout, encoder, precision)
+        self._run = Session(graph, engines)
         self._feeds = FeedMaker(encoder.padding, layout.pooling, graph.inputs)
         self._limit = limit
         self._dimensions = graph.dimensions

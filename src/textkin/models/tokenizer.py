@@ -100,7 +100,7 @@ def _settle_normalizer(tokenizer: Any, config: Mapping[str, Any], model_type: st
 
     kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
     bert_like = kind in _BERT_CLASSES or (not kind and model_type in _WORDPIECE_MODELS)
-    if bert_like and isinstance(tokenizer.normalizer, normalizers.BertNormalizer):
+    if bert_like:
         tokenizer.normalizer = normalizers.BertNormalizer(
             clean_text=True,
             handle_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),

@@ -13,8 +13,7 @@ from textkin.models.graph.encoder import Encoder
 from textkin.models.graph.families import Family
 from textkin.models.graph.head import finish, pool, scale_to_one
 from textkin.models.graph.linear import EightBit, Linear
-from textkin.models.graph.parts import Parts
-from textkin.models.graph.tensors import Array, Tensors
+from textkin.models.graph.parts import Model, Parts
 from textkin.models.layout import CURE, Layout, Normalize
 
 
@@ -23,14 +22,12 @@ class Graph:
     """What a session needs.
 
     Attributes:
-        model: the ONNX model without its large weights.
-        weights: the large weights by name; they may lie in a mapped file, so keep them while the session lives.
+        model: the ONNX model and where its weights are.
         dimensions: length of a vector.
         inputs: names of the inputs that a batch must have.
     """
 
-    model: bytes
-    weights: dict[str, Array]
+    model: Model
     dimensions: int
     inputs: tuple[str, ...]
 
@@ -63,19 +60,18 @@ def weight_files(layout: Layout) -> list[Path]:
     raise WeightsError(f"{single} is missing; fetch the model again")
 
 
-def build(layout: Layout, family: Family, precision: Literal["float32", "int8"], fused: bool) -> Graph:
+def build(layout: Layout, family: Family, precision: Literal["float32", "int8"]) -> Graph:
     """Build the graph of a model folder.
 
     Args:
         layout: the folder.
         family: its encoder.
         precision: of the linear layers.
-        fused: use the operators that only onnxruntime's CPU engine has.
     """
-    tensors = Tensors(weight_files(layout))
     parts = Parts()
+    tensors = parts.open(weight_files(layout))
     linear = EightBit(parts, tensors) if precision == "int8" else Linear(parts, tensors)
-    rows = Encoder(parts, family, tensors, linear, fused).build()
+    rows = Encoder(parts, family, tensors, linear).build()
     pooled, width = pool(parts, rows, layout.pooling, family.hidden)
     result, width = finish(parts, pooled, width, layout.steps, layout.folder)
     if layout.truncate_dim is not None and layout.truncate_dim < width:
@@ -96,4 +92,4 @@ def build(layout: Layout, family: Family, precision: Literal["float32", "int8"],
     if "max" in layout.pooling.modes:
         inputs["bans"] = proto.value("bans", proto.FLOAT, ["texts", "longest", 1])
     model = parts.model(list(inputs.values()), result, ["texts", width])
-    return Graph(model, parts.weights, width, tuple(inputs))
+    return Graph(model, width, tuple(inputs))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from textkin.errors import UnsupportedModelError, WeightsError
 from textkin.models.graph.parts import Parts, find
-from textkin.models.graph.tensors import Tensors
 from textkin.models.layout import CURE, Dense, LayerNorm, Normalize, Pooling, Step
 
 _ACTIVATIONS = {
@@ -49,7 +48,7 @@ def finish(parts: Parts, rows: str, width: int, steps: tuple[Step, ...], folder:
         if isinstance(step, Normalize):
             rows = scale_to_one(parts, rows)
         elif isinstance(step, LayerNorm):
-            own = Tensors([weights_file(folder / step.folder)])
+            own = parts.open([weights_file(folder / step.folder)])
             scale = parts.weight(f"step{number}.scale", find(own, "", "norm.weight", (width,)))
             shift = parts.weight(f"step{number}.shift", find(own, "", "norm.bias", (width,)))
             rows = parts.node("LayerNormalization", rows, scale, shift, epsilon=1e-5)
@@ -82,7 +81,7 @@ def _dense(parts: Parts, rows: str, width: int, step: Dense, folder: Path, name:
             f"the module {folder / step.folder} has the activation {step.activation}; "
             f"expected one of {', '.join(sorted(_ACTIVATIONS))}; {CURE}"
         )
-    own = Tensors([weights_file(folder / step.folder)])
+    own = parts.open([weights_file(folder / step.folder)])
     weight = find(own, "", "linear.weight", (None, width))
     out = int(weight.shape[0])
     inputs = [rows, parts.weight(f"{name}.weight", weight)]

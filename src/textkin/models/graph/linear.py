@@ -34,67 +34,65 @@ class Linear:
         """A layer with its activation."""
         return activate(self.parts, self.layer(rows, prefix, name, width, None), activation)
 
-    def attention_inputs(self, rows: str, at: str, names: Names, hidden: int) -> tuple[str, str, str]:
-        """Query, key and value in the padded form ``(texts, longest, hidden)``."""
+    def attention_inputs(self, rows: str, at: str, names: Names, hidden: int) -> tuple[str, str, str, str]:
+        """Query, key and value in the padded form ``(texts, longest, hidden)``, and a bias still to be added."""
         query, key, value = (
             self.parts.node("Gather", self.layer(rows, names.prefix, at + name, hidden, hidden), "slots")
             for name in (names.query, names.key, names.value)
         )
-        return query, key, value
+        return query, key, value, ""
 
 
 class EightBit(Linear):
     """Linear layers with int8 weights, one scale an output, and uint8 rows, one scale a row."""
 
     def layer(self, rows: str, prefix: str, name: str, width: int | None, out: int | None) -> str:
-        return self._multiply(self._rounded(rows), prefix, (name,), width, out)
+        product, bias = self._multiply(self._peak(rows), rows, prefix, (name,), width, out)
+        return self.parts.node("Add", product, bias)
 
-    def attention_inputs(self, rows: str, at: str, names: Names, hidden: int) -> tuple[str, str, str]:
+    def attention_inputs(self, rows: str, at: str, names: Names, hidden: int) -> tuple[str, str, str, str]:
         parts = self.parts
         trio = (at + names.query, at + names.key, at + names.value)
-        joined = self._multiply(self._rounded(rows), names.prefix, trio, hidden, hidden)
+        joined, bias = self._multiply(self._peak(rows), rows, names.prefix, trio, hidden, hidden)
         thirds = parts.node("Reshape", joined, parts.ints(-1, hidden))
         first = parts.node("Mul", "slots", parts.scalar(3))
         query, key, value = (
             parts.node("Gather", thirds, parts.node("Add", first, parts.scalar(number)) if number else first)
             for number in range(3)
         )
-        return query, key, value
+        return query, key, value, bias
 
-    def _rounded(self, rows: str) -> tuple[str, str]:
-        """uint8 rows around 128, and each row's scale."""
-        import os
+    def _peak(self, rows: str, floor: float = 1e-12) -> str:
+        """The largest magnitude of each row ``(tokens,)``."""
         parts = self.parts
-        if os.environ.get("V") == "dq":
-            return rows, ""
-        peak = parts.node("ReduceMax", parts.node("Abs", rows), parts.ints(-1), keepdims=1)
-        peak = parts.node("Max", peak, parts.floats(1e-12))
-        unit = parts.node("Div", rows, peak)
-        step, middle = parts.floats(1 / PEAK_A), parts.scalar(128, np.uint8)
-        return parts.node("QuantizeLinear", unit, step, middle), peak
+        peak = parts.node("ReduceMax", parts.node("Abs", rows), parts.ints(-1), keepdims=0)
+        return parts.node("Max", peak, parts.floats(floor))
 
     def _multiply(
-        self, rounded: tuple[str, str], prefix: str, names: tuple[str, ...], width: int | None, out: int | None
-    ) -> str:
+        self, peak: str, rows: str, prefix: str, names: tuple[str, ...], width: int | None, out: int | None
+    ) -> tuple[str, str]:
+        """``rows @ weight.T`` of some layers side by side, and their bias."""
         parts = self.parts
         weights = [find(self.tensors, prefix, f"{name}.weight", (out, width)) for name in names]
-        biases = [find(self.tensors, prefix, f"{name}.bias", (len(w),)) for name, w in zip(names, weights, strict=True)]
-        whole = np.concatenate(weights)
-        numbers, scale = quantized(whole, PEAK_W)
-        key = names[0]
-        inputs = [
-            parts.weight(f"{key}.int8", np.ascontiguousarray(numbers.T)),
+        biases = [
+            find(self.tensors, prefix, f"{name}.bias", (len(w),)) for name, w in zip(names, weights, strict=True)
         ]
-        rows, peak = rounded
-        bias = parts.weight(f"{key}.bias8", np.concatenate(biases))
-        zero = parts.weight(f"{key}.zero8", np.zeros(len(scale), np.int8))
-        if not peak:
-            return parts.fused("DynamicQuantizeMatMul", rows, *inputs, parts.weight(f"{key}.scale", scale), zero, bias)
-        step, middle = parts.floats(1 / PEAK_A), parts.scalar(128, np.uint8)
+        numbers, scale = quantized(np.concatenate(weights))
+        key = names[0]
+        step = parts.node("Mul", peak, parts.floats(1 / 127))
+        middle = parts.scalar(128, np.uint8)
+        middles = parts.node("Expand", middle, parts.node("Shape", peak))
         product = parts.fused(
-            "MatMulIntegerToFloat", rows, *inputs, step, parts.weight(f"{key}.scale", scale), middle, zero
+            "MatMulIntegerToFloat",
+            parts.node("QuantizeLinear", rows, step, middles, axis=0),
+            parts.weight(f"{key}.int8", np.ascontiguousarray(numbers.T)),
+            parts.floats(1.0),
+            parts.weight(f"{key}.scale", scale),
+            middle,
+            parts.weight(f"{key}.zero", np.zeros(len(scale), np.int8)),
         )
-        return parts.node("Add", parts.node("Mul", product, peak), bias)
+        scaled = parts.node("Mul", product, parts.node("Unsqueeze", step, parts.ints(1)))
+        return scaled, parts.weight(f"{key}.joined_bias", np.concatenate(biases))
 
 
 def activate(parts: Parts, rows: str, activation: str) -> str:
@@ -108,12 +106,12 @@ def activate(parts: Parts, rows: str, activation: str) -> str:
     return parts.node({"relu": "Relu", "tanh": "Tanh"}[activation], rows)
 
 
-def quantized(
-    weight: npt.NDArray[np.float32], peak: int
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """A weight ``(out, width)`` as int8 from ``-peak`` to ``peak``, and the scale of each output."""
-    scale = np.abs(weight).max(axis=1) / peak
+def quantized(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """A weight ``(out, width)`` as int8 from -63 to 63, and the scale of each output.
+
+    One bit is left unused: processors without VNNI add two products of a row and a weight in 16 bits,
+    which would overflow. So every processor gives the same vectors.
+    """
+    scale = np.abs(weight).max(axis=1) / 63
     scale = np.where(scale > 0, scale, 1.0).astype(np.float32)
     return np.rint(weight / scale[:, None]).astype(np.int8), scale
-import os
-PEAK_A=int(os.environ.get("PA","127")); PEAK_W=int(os.environ.get("PW","127"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +18,28 @@ _SMALL = 1024
 """Bytes up to which a weight lies in the graph itself."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A finished graph.
+
+    Attributes:
+        proto: the ONNX model, without its large weights.
+        folder: where the files lie that it takes weights from, or None when it takes none.
+        given: the other large weights, by name.
+    """
+
+    proto: bytes
+    folder: Path | None
+    given: dict[str, Array]
+
+
 class Parts:
     """Nodes and tensors of one graph; every method returns the name of its output."""
 
     def __init__(self) -> None:
         self.nodes: list[bytes] = []
         self.weights: dict[str, Array] = {}
+        self._files: list[Tensors] = []
         self._constants: dict[str, bytes] = {}
         self._count = 0
 
@@ -62,18 +81,49 @@ class Parts:
         """A whole number without dimensions."""
         return self._constant(np.array(number, dtype=dtype))
 
-    def model(self, inputs: Sequence[bytes], output: str, shape: Sequence[str | int]) -> bytes:
+    def open(self, paths: Sequence[Path]) -> Tensors:
+        """Open safetensors files; weights that are used as they are will be read from them by onnxruntime."""
+        tensors = Tensors(paths)
+        self._files.append(tensors)
+        return tensors
+
+    def model(self, inputs: Sequence[bytes], output: str, shape: Sequence[str | int]) -> Model:
         """The finished graph; its one output is called ``vectors``."""
         self.nodes.append(proto.node("Identity", [output], ["vectors"]))
+        found = {name: self._origin(array) for name, array in self.weights.items()}
+        # Links are followed here: onnxruntime takes no file that a link leads out of the folder to.
+        real = {path: path.resolve() for path in {place[0] for place in found.values() if place is not None}}
+        folder = _common_folder(list(real.values()))
         tensors = list(self._constants.values())
-        tensors += [proto.outside_tensor(name, array) for name, array in self.weights.items()]
-        return proto.model(self.nodes, inputs, [proto.value("vectors", proto.FLOAT, shape)], tensors)
+        given = {}
+        for name, array in self.weights.items():
+            place = found[name]
+            if place is None or folder is None:
+                given[name] = array
+                tensors.append(proto.outside_tensor(name, array))
+            else:
+                location = real[place[0]].relative_to(folder).as_posix()
+                tensors.append(proto.outside_tensor(name, array, location, place[1]))
+        outputs = [proto.value("vectors", proto.FLOAT, shape)]
+        return Model(proto.model(self.nodes, inputs, outputs, tensors), folder, given)
+
+    def _origin(self, array: Array) -> tuple[Path, int] | None:
+        return next((place for file in self._files if (place := file.origin(array)) is not None), None)
 
     def _constant(self, array: Array) -> str:
         name = f"c_{array.dtype.name}_{'x'.join(map(str, array.shape))}_{array.tobytes().hex()}"
         if name not in self._constants:
             self._constants[name] = proto.tensor(name, array)
         return name
+
+
+def _common_folder(paths: Sequence[Path]) -> Path | None:
+    if not paths:
+        return None
+    try:
+        return Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError:  # on two drives
+        return None
 
 
 def find(tensors: Tensors, prefix: str, name: str, shape: tuple[int | None, ...]) -> Array:

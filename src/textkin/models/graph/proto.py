@@ -51,10 +51,11 @@ def tensor(name: str, array: npt.NDArray[np.generic]) -> bytes:
     return _tensor_head(name, array) + _bytes(9, np.ascontiguousarray(array).tobytes())
 
 
-def outside_tensor(name: str, array: npt.NDArray[np.generic]) -> bytes:
-    """A TensorProto whose data the session is given separately."""
-    location = _text(1, "location") + _text(2, "given")
-    return _tensor_head(name, array) + _bytes(13, location) + _int(14, 1)
+def outside_tensor(name: str, array: npt.NDArray[np.generic], location: str = "given", offset: int = 0) -> bytes:
+    """A TensorProto whose data lies in a file, or is given to the session under its name."""
+    place = {"location": location, "offset": str(offset), "length": str(array.nbytes)}
+    entries = [_bytes(13, _text(1, key) + _text(2, value)) for key, value in place.items()]
+    return b"".join([_tensor_head(name, array), *entries, _int(14, 1)])
 
 
 def model(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
-
 from textkin.errors import InputError, ModelError, WeightsError
 from textkin.models.batching import Feed
 from textkin.models.graph.build import Graph
@@ -17,6 +13,7 @@ _PROVIDERS = {
     "coreml": ("CoreMLExecutionProvider", "onnxruntime (on macOS)"),
     "directml": ("DmlExecutionProvider", "onnxruntime-directml (on Windows)"),
 }
+_FOLDER_OPTION = "session.model_external_initializers_file_folder_path"
 _BEST_FIRST = ("cuda", "directml", "coreml", "cpu")
 
 
@@ -48,40 +45,52 @@ def providers(device: str, precision: str) -> list[str]:
     return [provider, "CPUExecutionProvider"]
 
 
-def open_session(graph: Graph, engines: list[str]) -> Callable[[Feed], Matrix]:
-    """A function from a batch's inputs to its vectors; it may be called from several threads at once.
+class Session:
+    """Runs a graph; may be called from several threads at once.
+
+    Args:
+        graph: what to run.
+        engines: from ``providers``.
 
     Raises:
         ModelError: the device was found but does not work.
         WeightsError: the weights don't make a graph.
     """
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-    options = onnxruntime.SessionOptions()
-    # Batches run side by side, each on one thread: less waiting than one batch on all of them.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    if engines[0] == "CPUExecutionProvider":
-        # The graph is already made of fused operators: looking for more only takes time.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.weights.values()]
-    options.add_external_initializers(list(graph.weights), values)
-    failures = (errors.Fail, errors.RuntimeException, errors.InvalidArgument, errors.InvalidGraph, errors.EPFail)
-    try:
-        session = onnxruntime.InferenceSession(graph.model, options, providers=engines)
-    except failures as error:
-        raise WeightsError(f"onnxruntime can't open the model: {error}") from error
-    if session.get_providers()[0] != engines[0]:
-        raise ModelError(
-            f"onnxruntime could not start {engines[0]}; look at its libraries (CUDA, cuDNN) and drivers"
+    def __init__(self, graph: Graph, engines: list[str]) -> None:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+        options = onnxruntime.SessionOptions()
+        # Batches run side by side, each on one thread: less waiting than one batch on all of them.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        if engines[0] == "CPUExecutionProvider":
+            # The graph is already made of fused operators: looking for more only takes time.
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if graph.model.folder is not None:
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(graph.model.folder)
+            )
+        self._given = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.model.given.values()]
+        options.add_external_initializers(list(graph.model.given), self._given)
+        failures = (
+            errors.Fail,
+            errors.RuntimeException,
+            errors.InvalidArgument,
+            errors.InvalidGraph,
+            errors.EPFail,
         )
+        try:
+            self._session = onnxruntime.InferenceSession(graph.model.proto, options, providers=engines)
+        except failures as error:
+            raise WeightsError(f"onnxruntime can't open the model: {error}") from error
+        if self._session.get_providers()[0] != engines[0]:
+            raise ModelError(
+                f"onnxruntime could not start {engines[0]}; look at its libraries (CUDA, cuDNN) and drivers"
+            )
 
-    def run(feed: Feed) -> Matrix:
-        kept = values  # the weights lie in these
-        assert kept is values
-        result: Matrix = session.run(["vectors"], feed)[0]
-        return np.asarray(result, dtype=np.float32)
-
-    return run
+    def __call__(self, feed: Feed) -> Matrix:
+        result: Matrix = self._session.run(["vectors"], feed)[0]
+        return result

@@ -40,6 +40,7 @@ class Tensors(Mapping[str, Array]):
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._places: dict[str, tuple[mmap.mmap, str, tuple[int, ...], int, int]] = {}
+        self._files: list[tuple[Path, int, int]] = []
         for path in paths:
             self._open(path)
 
@@ -52,6 +53,7 @@ class Tensors(Mapping[str, Array]):
             raise WeightsError(f"{path} can't be read ({error}); fetch the model again") from error
         if len(whole) < 8:
             raise WeightsError(broken)
+        self._files.append((path, np.frombuffer(whole, dtype=np.uint8).ctypes.data, len(whole)))
         (size,) = struct.unpack("<Q", whole[:8])
         if size > min(len(whole) - 8, _MAX_HEADER):
             raise WeightsError(broken)
@@ -95,6 +97,14 @@ class Tensors(Mapping[str, Array]):
             return array.astype(np.float32)
         # onnxruntime wants natural alignment, which the format does not promise.
         return array if array.ctypes.data % dtype.itemsize == 0 else array.copy()
+
+    def origin(self, array: Array) -> tuple[Path, int] | None:
+        """The file and the offset where an array's bytes lie as they are, or None when it was made anew."""
+        address = array.ctypes.data
+        for path, start, size in self._files:
+            if start <= address < start + size and array.flags.c_contiguous:
+                return path, address - start
+        return None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

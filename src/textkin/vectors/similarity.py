@@ -75,20 +75,25 @@ def euclidean_distance(
 ) -> Floats | float:
     """Straight-line distance, 0 for equal vectors; lower is nearer. Shapes as in `similarity`."""
     left, right, shape = _operands(a, b, pairwise)
+    # Divided by the power of two below the largest entry, so that no square overflows and no digit is lost.
+    peak = max(np.max(np.abs(left), initial=0.0), np.max(np.abs(right), initial=0.0))
+    scale = np.ldexp(np.ones_like(peak), np.frexp(peak)[1] - 1) if peak > 0 else np.ones_like(peak)
+    left, right = left / scale, right / scale
     if pairwise:
-        return shape(np.linalg.norm(left - right, axis=1))
+        return shape(_times(_lengths(left - right), scale))
     # |a-b|^2 = |a|^2 + |b|^2 - 2 a.b loses digits for near-equal rows; those are recomputed directly.
     squares_a = np.sum(left * left, axis=1)[:, None]
     squares_b = np.sum(right * right, axis=1)[None, :]
     squared = squares_a + squares_b - 2.0 * (left @ right.T)
-    doubtful = squared <= 1e-3 * (squares_a + squares_b)
+    doubtful = squared <= 1e-2 * (squares_a + squares_b)
     np.maximum(squared, 0.0, out=squared)
     distances = np.sqrt(squared)
     rows, columns = np.nonzero(doubtful)
-    for start in range(0, len(rows), 65536):
-        i, j = rows[start : start + 65536], columns[start : start + 65536]
-        distances[i, j] = np.linalg.norm(left[i] - right[j], axis=1)
-    return shape(distances)
+    step = max(1, _BLOCK // max(1, left.shape[1]))
+    for start in range(0, len(rows), step):
+        i, j = rows[start : start + step], columns[start : start + step]
+        distances[i, j] = _lengths(left[i] - right[j])
+    return shape(_times(distances, scale))
 
 
 def manhattan_distance(
@@ -98,7 +103,7 @@ def manhattan_distance(
     left, right, shape = _operands(a, b, pairwise)
     if pairwise:
         return shape(np.sum(np.abs(left - right), axis=1))
-    out = np.empty((len(left), len(right)), dtype=left.dtype)
+    out = np.empty((len(left), len(right)), dtype=np.result_type(left, right))
     step = max(1, _BLOCK // max(1, right.size))
     for start in range(0, len(left), step):
         block = left[start : start + step, None, :] - right[None, :, :]
@@ -110,14 +115,14 @@ def euclidean_similarity(
     a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False
 ) -> Floats | float:
     """Minus `euclidean_distance`, so that higher is better (as ``euclidean_sim`` of sentence-transformers)."""
-    return -euclidean_distance(a, b, pairwise=pairwise)
+    return 0.0 - euclidean_distance(a, b, pairwise=pairwise)
 
 
 def manhattan_similarity(
     a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False
 ) -> Floats | float:
     """Minus `manhattan_distance`, so that higher is better (as ``manhattan_sim`` of sentence-transformers)."""
-    return -manhattan_distance(a, b, pairwise=pairwise)
+    return 0.0 - manhattan_distance(a, b, pairwise=pairwise)
 
 
 def angular_similarity(
@@ -127,13 +132,16 @@ def angular_similarity(
 
     The formula of Cer et al. 2018, "Universal Sentence Encoder", equation 1. Shapes as in `similarity`.
     """
-    cosine = np.asarray(_cosine(a, b, pairwise), dtype=np.float64)
-    angular = 1.0 - np.arccos(np.clip(cosine, -1.0, 1.0)) / np.pi
+    # In float64: the angle of a float32 cosine is off by 0.0003 for equal rows.
+    wide_a = _floats(a, "a").astype(np.float64)
+    wide_b = None if b is None else _floats(b, "b").astype(np.float64)
+    angular = 1.0 - np.arccos(_cosine(wide_a, wide_b, pairwise)) / np.pi
     return float(angular) if angular.ndim == 0 else angular
 
 
 def _cosine(a: npt.ArrayLike, b: npt.ArrayLike | None, pairwise: bool) -> Floats | float:
-    return _dot(normalize(a), None if b is None else normalize(b), pairwise)
+    cosine = np.clip(_dot(normalize(a), None if b is None else normalize(b), pairwise), -1.0, 1.0)
+    return float(cosine) if np.ndim(cosine) == 0 else np.asarray(cosine)
 
 
 def _dot(a: npt.ArrayLike, b: npt.ArrayLike | None, pairwise: bool) -> Floats | float:
@@ -156,12 +164,25 @@ def _floats(values: npt.ArrayLike, name: str) -> Floats:
         raise InputError(f"{name} must hold numbers, not {array.dtype}")
     if array.ndim not in (1, 2):
         raise InputError(f"{name} must be one vector (d,) or a matrix (n, d), not of shape {array.shape}")
-    wide = array.dtype == np.float64 or array.dtype.kind in "iub"
+    wide = array.dtype.kind in "iub" or array.dtype.itemsize >= 8
     floats: Floats = array.astype(np.float64 if wide else np.float32, copy=False)
     if not np.isfinite(floats).all():
         row = int(np.argwhere(~np.isfinite(np.atleast_2d(floats)))[0][0])
         raise InputError(f"{name} hold NaN or infinity, first in row {row}; remove or replace that row")
     return floats
+
+
+def _lengths(rows: Floats) -> Floats:
+    """Length of each row; its largest entry first becomes 1, so that no square vanishes."""
+    peaks = np.max(np.abs(rows), axis=1, keepdims=True, initial=0.0)
+    scaled = rows / np.where(peaks > 0, peaks, 1)
+    return np.asarray(peaks[:, 0] * np.sqrt(np.sum(scaled * scaled, axis=1)))
+
+
+def _times(distances: Floats, scale: np.floating[Any]) -> Floats:
+    with np.errstate(over="ignore"):
+        # A distance beyond the largest number of its type is infinite.
+        return np.asarray(distances * scale)
 
 
 def _operands(

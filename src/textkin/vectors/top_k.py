@@ -9,7 +9,7 @@ from textkin.types import Matrix
 
 
 def top_k(scores: Matrix, k: int) -> tuple[npt.NDArray[np.intp], Matrix]:
-    """Pick the ``k`` best columns of each row, best first; ties go to the lower column.
+    """Pick the ``k`` best columns of each row, best first; ties go to the lower column, NaN comes last.
 
     Args:
         scores: ``(n, m)``; higher is better.
@@ -31,7 +31,7 @@ def _best_of_row(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.intp
     if k < len(scores):
         # Everything at or above the k-th score, so that a tie at the border is settled by column, not by chance.
         border = -np.partition(-scores, k - 1)[k - 1]
-        candidates = np.flatnonzero(scores >= border)
+        candidates = np.flatnonzero(~(scores < border))
     else:
         candidates = np.arange(len(scores))
     order = np.lexsort((candidates, -scores[candidates]))

@@ -1,4 +1,4 @@
-"""The exact join: complete against float64 brute force, and how much faster than float32 brute force.
+"""The exact join: complete against float64 brute force, and its time against float32 brute force.
 
     python benchmarks/near_pairs.py [--rows 40000] [--vectors FILE.npy]
 

@@ -151,7 +151,8 @@ def test_any_cascade(kind: str, widths: tuple[int, ...], monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_real_sizes(kind: str) -> None:
+def test_real_sizes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade, "_SMALL", 1000)
     rows = KINDS[kind](np.random.default_rng(5), 5000, 384)
     for threshold in (0.99, 0.8):
         assert_same_pairs(rows, threshold)

@@ -12,8 +12,8 @@ from textkin.types import Matrix
 
 _LADDER = (15, 23, 31, 47, 63, 95, 127)
 _SAMPLE = 1024
-_SMALL = 4096
-"""Below this many rows a side a plan costs more than it saves."""
+_SMALL = 8192
+"""Below this many rows a side, choosing costs more than it saves (384 dimensions)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -336,4 +336,4 @@ class Ledger:
 
     def _give_space_back(self) -> None:
         with self._guard, translated(self._path, LEDGER.cure):
-            self._connection.execute("PRAGMA incremental_vacuum")
+            self._connection.execute("PRAGMA incremental_vacuum").fetchall()  # one page a step

@@ -119,8 +119,8 @@ def check_value(field: str, op: str, value: object) -> Scalar:
 def _check_leaf(item: Compare | In) -> None:
     if not isinstance(item.field, str):
         raise FilterError(f"a field's name is a text, not {item.field!r}")
-    if any("\ud800" <= letter <= "\udfff" for letter in item.field):
-        raise FilterError(f"the field name {item.field!r} holds half a character (a lone surrogate)")
+    if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in item.field):
+        raise FilterError(f"the field name {item.field!r} holds a zero byte or a lone surrogate")
     if isinstance(item, In):
         for value in item.values:
             check_value(item.field, "=", value)

@@ -117,6 +117,8 @@ def _metadata_json(id: str, metadata: Metadata) -> str:
         if not isinstance(key, str):
             raise InputError(f"record {id!r}: a metadata key is a text, not {key!r}")
         _check_whole(key, f"record {id!r}: the metadata key {key!r}")
+        if "\0" in key:
+            raise InputError(f"record {id!r}: the metadata key {key!r} holds a zero byte; name it otherwise")
         if isinstance(value, str):
             _check_whole(value, f"record {id!r}: metadata {key!r}")
         elif value is None or isinstance(value, bool):

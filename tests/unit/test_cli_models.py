@@ -89,6 +89,12 @@ def test_verify_reads_everything_and_ends_with_6(model: Path) -> None:
         assert "model.safetensors of testers/tiny-model differs from what was recorded" in bad.stderr
 
 
+def test_verify_of_a_users_folder_claims_nothing(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "own", contents())
+
+    assert "nothing is known to compare them with" in run("verify", str(folder)).stdout
+
+
 def test_verify_with_nothing_here() -> None:
     assert run("verify").exit_code == 0
     assert run("verify", "all-MiniLM-L6-v2").exit_code == 5

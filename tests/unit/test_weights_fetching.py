@@ -282,6 +282,18 @@ def test_a_model_outside_the_catalog_is_pinned_at_the_first_fetch(monkeypatch: p
         weights.locate(REPOSITORY, catalog=[])
 
 
+@pytest.mark.parametrize("commit", ["main", "b" * 40, "../../../x"])
+def test_a_hub_that_answers_with_another_commit_is_not_believed(
+    entry: CatalogEntry, monkeypatch: pytest.MonkeyPatch, commit: str
+) -> None:
+    hub = Hub(contents())
+    hub.commit = commit
+    with serving(hub) as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        with pytest.raises(ModelNotFoundError, match="answered with commit"):
+            weights.fetch("tiny-model", catalog=[entry])
+
+
 def test_a_repository_of_pickles_is_refused_before_any_download(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {**contents(), "pytorch_model.bin": b"x"}
     del files["model.safetensors"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import random
 from pathlib import Path
@@ -19,7 +20,7 @@ def test_joined_parts_read_like_the_whole(tmp_path: Path) -> None:
     whole = random.Random(3).randbytes(10_000)
     cuts = [0, 1, 1, 4096, 9_999, 10_000]
     pieces = []
-    for number, (start, end) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for number, (start, end) in enumerate(itertools.pairwise(cuts)):
         piece = tmp_path / str(number)
         piece.write_bytes(whole[start:end])
         pieces.append(piece)

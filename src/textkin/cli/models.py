@@ -73,7 +73,10 @@ def verify_command(names: Sequence[str]) -> None:
         except WeightsError as error:
             wrong.append(str(error))
             continue
-        say(f"{name}: {len(found)} files verified in {folder}")
+        if weights.is_copy_of(folder, entry) or weights.is_recorded(folder):
+            say(f"{name}: {len(found)} files verified in {folder}")
+        else:
+            say(f"{name}: {len(found)} files read in {folder}; nothing is known to compare them with")
     if not folders:
         talk("no model has been fetched yet; run: textkin models fetch NAME")
     if wrong:

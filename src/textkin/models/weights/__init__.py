@@ -4,7 +4,7 @@ from textkin.models.weights.bundling import bundle, install
 from textkin.models.weights.cache import fetched, models_folder
 from textkin.models.weights.fetching import FetchProgress, fetch
 from textkin.models.weights.find import hub_cache, locate
-from textkin.models.weights.verifying import digests, is_copy_of, verify
+from textkin.models.weights.verifying import digests, is_copy_of, is_recorded, verify
 
 __all__ = [
     "FetchProgress",
@@ -15,6 +15,7 @@ __all__ = [
     "hub_cache",
     "install",
     "is_copy_of",
+    "is_recorded",
     "locate",
     "models_folder",
     "verify",

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,14 +105,17 @@ def pin_commit(repository: str, revision: str, commit: str) -> None:
 
 
 @contextmanager
-def writing(repository: str, needed: int, patience: float = 1800.0) -> Iterator[Path]:
+def writing(
+    repository: str, needed: int, on_wait: Callable[[], None] | None = None, patience: float = 1800.0
+) -> Iterator[Path]:
     """Hold the one writer's place for a repository, with an empty folder to work in.
 
     The folder goes when the block ends; folders that a killed process left are removed at the start.
 
     Args:
         needed: bytes that the work may take.
-        patience: seconds to wait for another process that is at it.
+        on_wait: called when another process is at it, before waiting.
+        patience: seconds to wait for it.
 
     Raises:
         ModelError: the other process did not finish in time.
@@ -124,14 +127,20 @@ def writing(repository: str, needed: int, patience: float = 1800.0) -> Iterator[
     home = repository_folder(repository)
     with _disk_errors(needed):
         home.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(home.with_name(f"{home.name}.lock"), timeout=patience)
+        lock = filelock.FileLock(home.with_name(f"{home.name}.lock"))
         try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise ModelError(
-                f"another process has been fetching {repository} for {patience:.0f} s; "
-                f"wait for it or end it (it holds {lock.lock_file})"
-            ) from error
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if on_wait is not None:
+                on_wait()
+            try:
+                lock.acquire(timeout=patience)
+            except filelock.Timeout as error:
+                raise ModelError(
+                    f"another process has been fetching {repository} for {patience:.0f} s; "
+                    f"wait for it or end it (it holds {lock.lock_file})"
+                ) from error
+        home.mkdir(exist_ok=True)
         try:
             for item in home.iterdir():
                 if item.name.startswith(_WORK_PREFIX):

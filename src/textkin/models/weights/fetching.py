@@ -51,7 +51,12 @@ def fetch(
         notes.append("no download was tried, because offline was asked for")
         raise ModelNotFoundError(_message(wanted, notes, catalog))
     needed = _needed(wanted)
-    with writing(wanted.repository, needed) as work:
+
+    def waiting() -> None:
+        if progress is not None:
+            progress(f"waiting for another process that fetches {wanted.name}", 0, None)
+
+    with writing(wanted.repository, needed, waiting) as work:
         found, _ = search(wanted)
         if found is not None:
             return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ STALL_SECONDS = 15.0
 REMEMBER_SECONDS = 600.0
 """How long a hub that could not be reached is left alone while there is another source."""
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
 
@@ -106,6 +108,8 @@ def _converse(
     process.ask(repository=repository, revision=revision, folder=str(folder), timeout=ANSWER_SECONDS)
     info = _expect("info", process.answer(ANSWER_SECONDS + 1), process, repository)
     commit, sizes = str(info["commit"]), dict(info["files"])
+    if not _COMMIT.fullmatch(commit) or (revision and _COMMIT.fullmatch(revision) and commit != revision):
+        raise ModelNotFoundError(f"answered with commit {commit!r}, expected {revision or 'a commit'}")
     paths = _choose(repository, list(sizes), wanted)
     known = [sizes[path] for path in paths if isinstance(sizes[path], int)]
     total = sum(known) if len(known) == len(paths) else None

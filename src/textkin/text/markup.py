@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 _DROPPED = frozenset(
@@ -50,7 +51,7 @@ _PARAGRAPHS = frozenset(
 _LINES = frozenset({"br", "caption", "dd", "dt", "figcaption", "li", "option", "summary", "tr"})
 _CELLS = frozenset({"td", "th"})
 _COMMENT = re.compile(r"<!--.*?(?:--!?>|\Z)", re.DOTALL)
-_SPACE = re.compile(r"[^\S\n\xa0]+|\n")
+_SPACE = re.compile(r"[^\S\xa0]+")
 
 
 def html_to_text(html: str) -> str:
@@ -70,7 +71,7 @@ def html_to_text(html: str) -> str:
         if not reader.inside:
             break
     if html[end:] and not reader.inside:
-        reader.handle_data(html[end:])
+        reader.handle_data(unescape(html[end:]))
     return reader.text()
 
 

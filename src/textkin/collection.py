@@ -11,7 +11,9 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from textkin.duplicates.groups import DuplicateReport, find_duplicates
+from textkin.duplicates.find import find_duplicates
+from textkin.duplicates.groups import DuplicateReport
+from textkin.duplicates.keep import Keep
 from textkin.errors import InputError, RecordNotFoundError
 from textkin.jobs.embedding import embed_records, record_vectors
 from textkin.jobs.files import index_files
@@ -364,7 +366,8 @@ class Collection:
         self,
         threshold: float = 0.95,
         *,
-        keep: str = "first",
+        keep: Keep = "first",
+        date_field: str | None = None,
         where: Where | None = None,
         progress: Progress | None = None,
     ) -> DuplicateReport:
@@ -374,11 +377,18 @@ class Collection:
 
         Args:
             threshold: cosine; see the report's ``.at(...)`` to raise it afterwards.
-            keep: ``first``, ``longest``, ``central``, or ``newest`` (the last added).
+            keep: which record of a group stays: ``first`` or ``last`` added, ``longest``, ``central`` (with the
+                most near-duplicates), ``newest`` by ``date_field``, or a function from id to a number (the
+                highest stays).
+            date_field: metadata field with numbers or ISO 8601 dates.
             where: only among the records that satisfy it.
             progress: called with (parts done, parts in all).
         """
-        return find_duplicates(*self._all(where), threshold, keep=keep, progress=progress)
+        ids, texts, vectors = self._all(where)
+        dates = None
+        if date_field is not None:
+            dates = [record.metadata.get(date_field) for record in self.records(where)]
+        return find_duplicates(ids, texts, vectors, threshold, keep=keep, dates=dates, progress=progress)
 
     def outliers(
         self, k: int = 10, *, neighbours: int = 5, where: Where | None = None, progress: Progress | None = None

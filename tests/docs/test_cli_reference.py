@@ -43,12 +43,21 @@ def commands(
             yield from commands(command, (*path, name))
 
 
+def page_text() -> str:
+    return any_click(PAGE.read_text(encoding="utf-8"))
+
+
+def any_click(text: str) -> str:
+    """Help without the one thing in it that differs between versions of click."""
+    return text.replace("[COMMAND]", "COMMAND")
+
+
 def test_page_is_up_to_date(make_docs: ModuleType) -> None:
-    assert PAGE.read_text(encoding="utf-8") == make_docs.cli_reference(), "docs/cli.md is old; run: make docs"
+    assert page_text() == any_click(make_docs.cli_reference()), "docs/cli.md is old; run: make docs"
 
 
 def test_every_command_and_option_is_on_the_page() -> None:
-    page = PAGE.read_text(encoding="utf-8")
+    page = page_text()
     for path, command in commands():
         section = re.search(rf"^#+ {path}\n(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
         assert section is not None, f"no section for {path}"
@@ -66,13 +75,13 @@ def test_every_command_and_option_has_help() -> None:
 
 
 def test_the_list_of_commands_says_what_they_do() -> None:
-    page = PAGE.read_text(encoding="utf-8")
+    page = page_text()
     for name, (_, line) in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(line)}$", page, re.MULTILINE), name
 
 
 def test_every_error_is_on_the_page_with_its_exit_code() -> None:
-    rows = re.findall(r"^\| (\d+) \| (\w+) \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| (\w+) \| (.+) \|$", page_text(), re.MULTILINE)
     told = {name: int(code) for code, name, _ in rows}
     tree = [errors.TextkinError]
     for error in tree:
@@ -82,10 +91,10 @@ def test_every_error_is_on_the_page_with_its_exit_code() -> None:
 
 @pytest.mark.slow
 def test_a_real_process_prints_the_same_help() -> None:
-    page = PAGE.read_text(encoding="utf-8")
+    page = page_text()
     wide = {**os.environ, "COLUMNS": "120"}
     for path, _ in commands():
         line = [sys.executable, "-m", *path.split(), "--help"]
         done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60, env=wide)
-        assert done.stdout in page, path
+        assert any_click(done.stdout) in page, path
         assert done.stderr == ""

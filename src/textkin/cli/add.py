@@ -57,7 +57,7 @@ def add(
     with Collection(place, model) as collection, bar("adding") as progress:
         report = collection.add(
             many,
-            ids=[well_formed(id) for id in ids] if ids else None,
+            ids=[well_formed(name) for name in ids] if ids else None,
             metadata=metadata,
             progress=progress,
         )

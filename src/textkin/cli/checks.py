@@ -161,6 +161,34 @@ def check_engine() -> Iterator[Finding]:
             yield Finding(name, "broken", f"its vectors are wrong: a cosine is off by {off:.4f}", cure)
 
 
+def check_ledger() -> Iterator[Finding]:
+    """The ledger, read in full."""
+    from textkin.ledger import Ledger
+    from textkin.ledger.schema import LEDGER
+    from textkin.stores.problems import translated
+    from textkin.stores.sqlite import connect
+
+    path = data_folder() / "ledger.db"
+    if not path.exists():
+        yield Finding("ledger", "ok", f"none yet; {path} is made with the first embedding")
+        return
+    try:
+        connection = connect(path, LEDGER, write=False, timeout=10)
+        with translated(path, LEDGER.cure):
+            problem = str(connection.execute("PRAGMA integrity_check(1)").get)
+        connection.close()
+        with Ledger(path) as ledger:
+            texts = sum(use.texts for use in ledger.stats())
+            says = f"{path}: {texts:,} vectors, {ledger.size() / 1e6:,.1f} MB"
+    except TextkinError as error:
+        yield Finding("ledger", "broken", str(error), LEDGER.cure)
+        return
+    if problem == "ok":
+        yield Finding("ledger", "ok", f"{says}, all read, nothing damaged")
+    else:
+        yield Finding("ledger", "broken", f"{path} is damaged: {problem}", LEDGER.cure)
+
+
 def check_collection(place: str) -> Iterator[Finding]:
     """One collection: readable, whole, and its model at hand."""
     from textkin.models import weights

@@ -21,11 +21,14 @@ from textkin.cli.output import (
     write_object,
     write_rows,
 )
-from textkin.cli.reports import skips
+from textkin.cli.reports import skips, tell_cut
 from textkin.errors import InputError, StoreNotFoundError
 
 if TYPE_CHECKING:
     from textkin.duplicates.groups import DuplicateReport
+    from textkin.duplicates.keep import Rule
+    from textkin.text.options import ReadOptions
+    from textkin.types import Matrix, Record
 
 _KEEP = ("first", "last", "longest", "newest", "central")
 _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column("id"), text_column())
@@ -47,7 +50,11 @@ _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column(
     show_default=True,
     help="Which record of a group stays; central: the one with most near-duplicates.",
 )
-@click.option("--date-field", metavar="FIELD", help="For --keep newest: the metadata that holds the date.")
+@click.option(
+    "--date-field",
+    metavar="FIELD",
+    help="For --keep newest: the metadata that holds the date. [default: the last is the newest]",
+)
 @where_option
 @click.option("--model", metavar="NAME", help="For files: a model's name or folder. [default: all-MiniLM-L6-v2]")
 @read_options
@@ -57,7 +64,7 @@ _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column(
 def duplicates(
     paths: tuple[str, ...],
     threshold: float,
-    keep: Literal["first", "last", "longest", "newest", "central"],
+    keep: Rule,
     date_field: str | None,
     where: str | None,
     model: str | None,
@@ -77,19 +84,20 @@ def duplicates(
     textkin duplicates notes.kin --threshold 0.9
     textkin duplicates reviews.csv --text-column review --keep longest --csv > drop.csv
     """
-    if (keep == "newest") != (date_field is not None):
-        raise click.UsageError("--keep newest and --date-field FIELD belong together")
+    if date_field is not None and keep != "newest":
+        raise click.UsageError("--date-field belongs to --keep newest")
     if _is_collection(paths):
-        report, texts = _of_collection(paths[0], threshold, keep, date_field, where)
+        records, vectors = _of_collection(paths[0], where)
     else:
         if where is not None:
             raise click.UsageError("--where is for collections")
         engine = {"device": device, "precision": precision or "float32", "threads": threads}
-        report, texts = _of_files(paths, threshold, keep, date_field, model, engine, verbose, reading)
+        records, vectors = _of_files(paths, read_options_of(reading), model, engine, verbose)
+    report = _compare(records, vectors, threshold, keep, date_field)
     if form == "json":
         write_object(report.to_dict())
     elif form is None:
-        write_rows(_table_rows(report, texts), _COLUMNS, None)
+        write_rows(_table_rows(report, {record.id: record.text for record in records}), _COLUMNS, None)
     else:
         write_rows(report.rows(), (), form)
     talk(_summary(report))
@@ -112,48 +120,47 @@ def _is_collection(paths: Sequence[str]) -> bool:
     return bool(found)
 
 
-def _of_collection(
-    place: str, threshold: float, keep: str, date_field: str | None, where: str | None
-) -> tuple[DuplicateReport, Mapping[str, str]]:
+def _of_collection(place: str, where: str | None) -> tuple[list[Record], Matrix]:
     from textkin.collection import Collection
 
-    with Collection(place, create=False) as collection, bar("comparing") as progress:
-        report = collection.duplicates(threshold, keep=keep, where=where, progress=progress)
-        named = {id for group in report for id in (group.kept, *(record.id for record in group.dropped))}
-        return report, {record.id: record.text for record in collection.records(where) if record.id in named}
+    with Collection(place, create=False) as collection:
+        records = list(collection.records(where))
+        return records, collection.vectors([record.id for record in records])
 
 
 def _of_files(
-    paths: Sequence[str],
-    threshold: float,
-    keep: Literal["first", "last", "longest", "newest", "central"],
-    date_field: str | None,
-    model: str | None,
-    engine: Mapping[str, Any],
-    verbose: bool,
-    reading: dict[str, Any],
-) -> tuple[DuplicateReport, Mapping[str, str]]:
-    from textkin.duplicates.find import find_duplicates
+    paths: Sequence[str], options: ReadOptions, model: str | None, engine: Mapping[str, Any], verbose: bool
+) -> tuple[list[Record], Matrix]:
     from textkin.jobs.embedding import embed_records, record_vectors
     from textkin.ledger import Ledger
     from textkin.text.read import read_inputs
 
     with skips(verbose) as on_skip:
-        records = list(read_inputs(paths, options=read_options_of(reading), on_skip=on_skip))
+        records = list(read_inputs(paths, options=options, on_skip=on_skip))
     loaded = load_with_bar(model, **engine)
-    ledger = Ledger()
-    try:
-        with bar("embedding") as progress:
-            embedded = embed_records(loaded.unwrap(), records, ledger, progress)
-    finally:
-        ledger.close()
+    with Ledger() as ledger, bar("embedding") as progress:
+        embedded = embed_records(loaded.unwrap(), records, ledger, progress)
     talk(f"{counted(embedded.embedded, 'text')} embedded now, {embedded.from_ledger:,} from the ledger")
-    vectors = record_vectors(embedded.records, embedded.vectors)
-    ids, texts = [record.id for record in records], [record.text for record in records]
+    tell_cut(embedded.truncated)
+    return records, record_vectors(embedded.records, embedded.vectors)
+
+
+def _compare(
+    records: Sequence[Record], vectors: Matrix, threshold: float, keep: Rule, date_field: str | None
+) -> DuplicateReport:
+    from textkin.duplicates.find import find_duplicates
+
     dates = None if date_field is None else [record.metadata.get(date_field) for record in records]
     with bar("comparing") as progress:
-        report = find_duplicates(ids, texts, vectors, threshold, keep=keep, dates=dates, progress=progress)
-    return report, dict(zip(ids, texts, strict=True))
+        return find_duplicates(
+            [record.id for record in records],
+            [record.text for record in records],
+            vectors,
+            threshold,
+            keep="last" if keep == "newest" and dates is None else keep,
+            dates=dates,
+            progress=progress,
+        )
 
 
 def _table_rows(report: DuplicateReport, texts: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -170,8 +177,8 @@ def _table_rows(report: DuplicateReport, texts: Mapping[str, str]) -> Iterator[d
 
 
 def _summary(report: DuplicateReport) -> str:
+    pairs, groups = counted(len(report.pairs), "pair"), counted(len(report), "group")
     return (
-        f"{counted(report.total, 'record')}, {counted(len(report.pairs), 'pair')} at {report.threshold:g} or more, "
-        f"{counted(len(report), 'group')}; {counted(len(report.dropped), 'record')} could go. "
-        "Exact: no pair was missed; nothing was removed."
+        f"{counted(report.total, 'record')}, {pairs} at {report.threshold:g} or more, {groups}; "
+        f"{counted(len(report.dropped), 'record')} could go. Exact: no pair was missed; nothing was removed."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import click
@@ -58,13 +59,8 @@ def embed(
     texts = [record.text for record in records]
     ids = [record.id for record in records]
     loaded = load_with_bar(model, device=device, precision=precision or "float32", threads=threads)
-    ledger = None if no_ledger else Ledger()
-    try:
-        with bar("embedding") as progress:
-            result = embed_once(loaded.unwrap(), texts, "document", ledger, progress)
-    finally:
-        if ledger is not None:
-            ledger.close()
+    with nullcontext() if no_ledger else Ledger() as ledger, bar("embedding") as progress:
+        result = embed_once(loaded.unwrap(), texts, "document", ledger, progress)
     path = save_vectors(output, result.vectors, texts=texts, ids=ids, model=loaded.info)
     cut = [ids[row] for row in result.truncated]
     tell_cut(cut)

@@ -98,7 +98,7 @@ def ensure_model_of(collection: Collection) -> None:
 def _plain() -> FetchProgress:
     told: set[str] = set()
 
-    def update(what: str, done: int, total: int | None) -> None:
+    def update(what: str, _done: int, _total: int | None) -> None:
         if what not in told:
             told.add(what)
             talk(what)

@@ -22,7 +22,9 @@ from textkin.cli.reports import index_report_lines, index_report_row, skips, tel
 @click.option("--keep-missing", is_flag=True, help="Keep records that are no longer in their source.")
 @click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
 @engine_options
-@click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Name everything that is skipped, and encodings that were guessed."
+)
 @json_option
 def index(
     paths: tuple[str, ...],
@@ -75,6 +77,9 @@ def index(
             talk(f"stopped; {stored} are safe in {place}. The same command goes on from there.")
             raise click.exceptions.Exit(INTERRUPTED) from None
         records = collection.count()
+    if verbose:
+        for path, encoding in report.guessed:
+            talk(f"{path}: its encoding was guessed: {encoding}")
     tell_truncated(report)
     skipped = {"skipped": on_skip.skipped, "failed": on_skip.failed}
     if as_json:

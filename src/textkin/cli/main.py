@@ -1,4 +1,4 @@
-"""The ``textkin`` command: subcommands that load when they are called, and the one map from errors to exit codes."""
+"""The ``textkin`` command: subcommands that load when called, and the one map from errors to exit codes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -64,11 +64,18 @@ class LazyGroup(click.Group):
             ctx.fail(f"there is no command {name!r}{_nearest(name)}")
         return super().resolve_command(ctx, args)
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         inner = super().main
-        sys.exit(_exit_code(lambda: inner(*args, standalone_mode=False, **extra)))
+        if not standalone_mode:
+            return inner(args, prog_name, complete_var, standalone_mode=False, **extra)
+        return sys.exit(_exit_code(lambda: inner(args, prog_name, complete_var, standalone_mode=False, **extra)))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -125,15 +132,8 @@ def _complain(message: str) -> None:
     sys.stderr.flush()
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    _complain(f"warning: {message}")
+def _show_warning(*given: Any, **_: Any) -> None:
+    _complain(f"warning: {given[0]}")
 
 
 def _forgive_characters() -> None:

@@ -18,10 +18,9 @@ Row = Mapping[str, Any]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 # Control characters (C0, DEL, C1), marks that reorder or hide text, lone surrogates.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
-_UNSAFE_JSON = re.compile("[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_HIDING = "\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+_UNSAFE = re.compile(f"[\x00-\x08\x0b-\x1f{_HIDING}]")
+_UNSAFE_JSON = re.compile(f"[{_HIDING}]")
 _NARROWEST = 24
 
 

@@ -77,7 +77,7 @@ def show(place: str, ids: tuple[str, ...], form: str | None) -> None:
     from textkin.collection import Collection
 
     with Collection(place, create=False) as collection:
-        found = [collection.get(well_formed(id)) for id in ids]
+        found = [collection.get(well_formed(name)) for name in ids]
     if form is not None:
         write_rows(map(_row, found), _COLUMNS, form)
         return
@@ -108,7 +108,7 @@ def remove(place: str, ids: tuple[str, ...], where: str | None, yes: bool, as_js
         raise click.UsageError("give either the IDs of records or --where")
     with Collection(place, create=False) as collection:
         if where is None:
-            removed = collection.remove([well_formed(id) for id in ids])
+            removed = collection.remove([well_formed(name) for name in ids])
         else:
             if not yes:
                 _confirm(collection.count(where), place)

@@ -98,9 +98,10 @@ def tell_cut(ids: list[str] | tuple[str, ...]) -> None:
     """Name texts that were longer than the model reads, on stderr; at most twenty, then a count."""
     if not ids:
         return
-    named = ", ".join(one_line(id, 60) for id in ids[:_NAMED])
+    named = ", ".join(one_line(name, 60) for name in ids[:_NAMED])
     more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
-    talk(f"warning: {counted(len(ids), 'text')} longer than the model reads, the rest was left out: {named}{more}")
+    long = f"{counted(len(ids), 'text')} longer than the model reads"
+    talk(f"warning: {long}; what lies behind was left out of the vectors of {named}{more}")
 
 
 def _skip_line(item: Skipped) -> str:

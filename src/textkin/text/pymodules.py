@@ -51,10 +51,8 @@ class Module:
 
     def public(self) -> list[str]:
         """The names that are meant to be used, sorted, second names of the same thing last."""
-        if self.exports is None:
-            names = [name for name in self.things if not name.startswith("_")]
-        else:
-            names = list(self.exports & self.things.keys())
+        offered = self.things.keys() if self.exports is None else self.exports & self.things.keys()
+        names = [name for name in offered if not name.startswith("_")]
         return sorted(names, key=lambda name: (self.things[name][0][1] != name, name))
 
 

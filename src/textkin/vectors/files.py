@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,7 +247,8 @@ def _read_numbers(path: Path, mmap: bool) -> Matrix:
         mapped: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise FileReadError(f"there is no file {path}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
+        # All that numpy lets through when the header, a Python literal, is broken.
         if isinstance(error, InputError):
             raise
         raise FileReadError(f"{path} is not an .npy file: {error}") from error

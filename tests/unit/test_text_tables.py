@@ -1,0 +1,56 @@
+"""Choosing columns, and JSON values as metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from textkin.errors import InputError
+from textkin.text.options import ReadOptions
+from textkin.text.tables import Table, choose_columns, plain_scalar
+
+
+def table(columns: str, texts: str) -> Table:
+    return Table(tuple(columns.split()), tuple(texts.split()), iter(()), lambda _, value: plain_scalar(value))
+
+
+@pytest.mark.parametrize(
+    ("columns", "texts", "chosen"),
+    [
+        ("id text title", "text title", "text"),
+        ("title body", "title body", "body"),
+        ("Content n", "Content", "Content"),
+        ("id name n", "name", "name"),
+        ("text other", "other", "text"),
+    ],
+)
+def test_the_text_column_is_found(columns: str, texts: str, chosen: str) -> None:
+    assert choose_columns(table(columns, texts), ReadOptions(), "t").texts == (chosen,)
+
+
+def test_the_id_column_is_no_text() -> None:
+    options = ReadOptions(id_column="key")
+    assert choose_columns(table("key words", "key words"), options, "t").texts == ("words",)
+    with pytest.raises(InputError, match="--text-column"):
+        choose_columns(table("key words", "key words"), ReadOptions(), "t")
+
+
+@pytest.mark.parametrize(
+    ("value", "scalar"),
+    [
+        (True, True),
+        (2**63 - 1, 2**63 - 1),
+        (2**63, str(2**63)),
+        (-(2**63), -(2**63)),
+        (float("nan"), None),
+        (float("inf"), None),
+        ("a\ud800", "a\ufffd"),
+        ({"ä": [1, None]}, '{"ä":[1,null]}'),
+        ([], "[]"),
+        (None, None),
+    ],
+)
+def test_scalars(value: Any, scalar: Any) -> None:
+    assert plain_scalar(value) == scalar
+    assert type(plain_scalar(value)) is type(scalar)

@@ -365,3 +365,35 @@ def test_a_folder_with_a_pipe_and_a_loop_in_it(tmp_path: Path) -> None:
     found = weights.locate(str(folder))
     assert found == folder
     assert "added_tokens.json" not in weights.digests(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="only root can become nobody")
+def test_folders_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's caches: in a process of its own that becomes nobody."""
+    closed = tmp_path / "closed"
+    write_folder(closed / "hub" / "models--testers--tiny-model" / "snapshots" / COMMIT, contents())
+    write_folder(closed / "own", contents())
+    (tmp_path / "locked").mkdir()
+    closed.chmod(0o700)
+    monkeypatch.setenv("HF_HUB_CACHE", str(closed / "hub"))
+    monkeypatch.setenv("TEXTKIN_CACHE", str(tmp_path / "locked"))
+    code = (
+        "import os, sys, filelock\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "from pathlib import Path\n"
+        "from model_sources import tiny_entry\n"
+        "from textkin.errors import TextkinError\n"
+        "from textkin.models import weights\n"
+        f"entry = tiny_entry(Path({str(tmp_path / 'process')!r}))\n"
+        "weights.locate('tiny-model', catalog=[entry])\n"
+        "os.setuid(65534)\n"
+        f"for name in ('tiny-model', {str(closed / 'own')!r}):\n"
+        "    try:\n"
+        "        weights.fetch(name, catalog=[entry])\n"
+        "    except TextkinError as error:\n"
+        "        print(type(error).__name__)\n"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert ended.stdout.split() == ["ReadOnlyError", "ModelNotFoundError"], ended.stderr

@@ -40,6 +40,9 @@ def test_an_empty_name(name: str) -> None:
         "org/na me",
         "/none/x",
         "~/none-x",
+        "~no-such-user-x/m",
+        "x" * 5000,
+        "a\x00b",
     ],
 )
 def test_names_that_can_not_be_a_model(name: str) -> None:

@@ -65,11 +65,15 @@ def understand(name: str, catalog: Sequence[CatalogEntry] | None = None) -> Want
     entry = known.find(name, catalog)
     if entry is not None:
         return Wanted(name=name, entry=entry, repository=entry.repository, revision=entry.revision or MAIN)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return Wanted(name=name, folder=folder)
-    if name.startswith((".", "/", "~", "\\")) or _DRIVE.match(name) or folder.exists():
-        what = "is a file" if folder.exists() else "does not exist"
+    try:
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return Wanted(name=name, folder=folder)
+        exists = folder.exists()
+    except (OSError, RuntimeError) as error:
+        raise ModelNotFoundError(f"{name[:200]!r} can't be read as a folder ({error})") from error
+    if name.startswith((".", "/", "~", "\\")) or _DRIVE.match(name) or exists:
+        what = "is a file" if exists else "does not exist"
         raise ModelNotFoundError(f"{name} {what}; expected a folder with config.json and model.safetensors")
     base, _, revision = name.partition("@")
     entry = known.find(base, catalog)
@@ -103,7 +107,7 @@ def place(name: str, *, catalog: Sequence[CatalogEntry] | None = None) -> Path |
     """Where ``locate`` would find a model, not verified, so that a damaged copy can be named."""
     wanted = understand(name, catalog)
     home, commit = repository_folder(wanted.repository), wanted.commit
-    if wanted.folder is None and commit is not None and (home / commit).is_dir():
+    if wanted.folder is None and commit is not None and _is_folder(home / commit):
         return home / commit
     return search(wanted)[0]
 
@@ -114,7 +118,7 @@ def search(wanted: Wanted) -> tuple[Path | None, list[str]]:
         return _own_folder(wanted.folder), []
     home = repository_folder(wanted.repository)
     commit = wanted.commit
-    if commit is not None and (home / commit).is_dir():
+    if commit is not None and _is_folder(home / commit):
         verify(home / commit, wanted.entry)
         return home / commit, []
     notes = [f"textkin's cache ({home}): not there"]
@@ -129,6 +133,9 @@ def search(wanted: Wanted) -> tuple[Path | None, list[str]]:
                 continue
         except WeightsError as error:
             reason = str(error).partition(";")[0]
+            continue
+        except OSError as error:
+            reason = f"can't be read ({error.strerror})"
             continue
         return snapshot, []
     notes.append(f"Hugging Face cache ({hub_cache()}): {reason}")
@@ -145,7 +152,10 @@ def hub_cache() -> Path:
 
 
 def _own_folder(folder: Path) -> Path:
-    paths = listing(folder)
+    try:
+        paths = listing(folder)
+    except OSError as error:
+        raise ModelNotFoundError(f"{folder} can't be read ({error.strerror})") from error
     if "config.json" not in paths and "modules.json" not in paths:
         raise ModelNotFoundError(
             f"{folder} is a folder but holds no model; expected config.json or modules.json, and model.safetensors"
@@ -181,12 +191,23 @@ def _snapshots(wanted: Wanted, commit: str | None) -> Iterator[Path]:
             return
     if not _COMMIT.fullmatch(commit):
         return
-    if (home / "snapshots" / commit).is_dir():
+    if _is_folder(home / "snapshots" / commit):
         yield home / "snapshots" / commit
     if wanted.entry is not None and wanted.entry.files:
         # Later commits often change only the README; what counts is that every file is the pinned one.
-        others = (home / "snapshots").iterdir() if (home / "snapshots").is_dir() else iter(())
-        yield from sorted(other for other in others if other.name != commit)
+        try:
+            others = sorted((home / "snapshots").iterdir())
+        except OSError:
+            return
+        yield from (other for other in others if other.name != commit)
+
+
+def _is_folder(path: Path) -> bool:
+    """False also where a folder above may not be entered."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _same_sizes(folder: Path, entry: CatalogEntry) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from textkin.where import Condition
+from textkin.where.conditions import Condition
+from textkin.where.conditions import Metadata as Metadata
+from textkin.where.conditions import Scalar as Scalar
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
 Vector: TypeAlias = npt.NDArray[np.float32]
-Scalar: TypeAlias = str | int | float | bool | None
-Metadata: TypeAlias = Mapping[str, Scalar]
 Role: TypeAlias = Literal["document", "query"]
 Progress: TypeAlias = Callable[[int, "int | None"], None]
 """Called with (texts done so far, texts in all or None when that is not known yet)."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from textkin.errors import FilterError
-from textkin.types import Scalar
 
+Scalar: TypeAlias = str | int | float | bool | None
+Metadata: TypeAlias = Mapping[str, Scalar]
 MAX_DEPTH = 64
 """How deep ``not``, ``and``, ``or`` and brackets may nest."""
 MAX_CONDITIONS = 5000

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from textkin.types import Metadata, Scalar
-from textkin.where.conditions import And, Compare, Condition, In, Not
+from textkin.where.conditions import And, Compare, Condition, In, Metadata, Not, Scalar
 
 
 def matches(condition: Condition, metadata: Metadata) -> bool:

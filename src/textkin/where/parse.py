@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from textkin.errors import FilterError
-from textkin.types import Scalar
 from textkin.where.conditions import (
     MAX_DEPTH,
     And,

@@ -17,6 +17,7 @@ from textkin.where.conditions import (
     Not,
     Operator,
     Or,
+    Scalar,
     check,
     check_value,
 )

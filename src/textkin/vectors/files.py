@@ -7,7 +7,6 @@ import errno
 import hashlib
 import json
 import os
-import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,9 @@ import numpy as np
 
 from textkin.errors import FileReadError, InputError, NewerVersionError, ReadOnlyError, StorageFullError
 from textkin.types import Matrix, ModelInfo
+from textkin.vectors.npy import as_matrix, check_finite, read_npy
 
 FORMAT = 1
-_BLOCK = 1 << 22
-"""Numbers (or bytes) that are checked at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +69,7 @@ def save_vectors(
         StorageFullError: no room left.
     """
     numbers, description = _pair(path)
-    matrix = _as_matrix(vectors, "vectors")
+    matrix = as_matrix(vectors, "vectors")
     facts: dict[str, Any] = {
         "format": FORMAT,
         "model": model.name if isinstance(model, ModelInfo) else model,
@@ -135,9 +133,9 @@ def load_vectors(path: str | os.PathLike[str], *, mmap: bool = False) -> VectorF
     """
     numbers, description = _pair(path)
     facts = _read_description(description, numbers) if description.exists() else None
-    matrix = _read_numbers(numbers, mmap)
+    matrix = read_npy(numbers, mmap)
     if facts is None:
-        _finite(matrix, str(numbers), FileReadError)
+        check_finite(matrix, str(numbers), FileReadError)
         return VectorFile(matrix, None, None, None, None, int(matrix.shape[1]))
     for name, found in (("count", len(matrix)), ("dimension", int(matrix.shape[1]))):
         if facts[name] != found:
@@ -150,7 +148,7 @@ def load_vectors(path: str | os.PathLike[str], *, mmap: bool = False) -> VectorF
             f"{numbers} and {description} are not of the same run, or the first was changed: its SHA-256 is not "
             "the one in the second; write them again"
         )
-    _finite(matrix, str(numbers), FileReadError)
+    check_finite(matrix, str(numbers), FileReadError)
     texts, ids = facts.get("texts"), facts.get("ids")
     return VectorFile(
         vectors=matrix,
@@ -171,41 +169,6 @@ def _pair(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     return numbers, given.with_name(f"{stem}.json")
 
 
-def _as_matrix(values: Any, name: str) -> Matrix:
-    """Check and convert: float32, C order, two dimensions, finite."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise InputError(f"{name} must be a matrix of numbers, but its rows differ in length") from error
-    return _convert(array, name, InputError)
-
-
-def _convert(array: np.ndarray[Any, Any], name: str, error: type[InputError]) -> Matrix:
-    if array.ndim != 2:
-        raise error(f"{name} must be a matrix, one row a text; its shape is {array.shape}")
-    if array.dtype.kind not in "fiu":
-        raise error(f"{name} must hold numbers, not {array.dtype}")
-    with np.errstate(over="ignore"):
-        matrix: Matrix = np.ascontiguousarray(array, dtype=np.float32)
-    if array.dtype.kind in "iu":
-        lost = np.flatnonzero((matrix.astype(np.float64) != array.astype(np.float64)).any(axis=1))
-        if len(lost):
-            raise error(f"{name}: row {lost[0]} holds integers that float32 can't hold exactly")
-    _finite(matrix, name, error)
-    return matrix
-
-
-def _finite(matrix: Matrix, name: str, error: type[InputError]) -> None:
-    step = max(1, _BLOCK // max(1, matrix.shape[1]))
-    for start in range(0, len(matrix), step):
-        good = np.isfinite(matrix[start : start + step]).all(axis=1)
-        if not good.all():
-            row = start + int(np.flatnonzero(~good)[0])
-            raise error(
-                f"{name}: row {row} (counted from 0) holds NaN, infinity or a number too large for float32"
-            )
-
-
 def _labels(values: Sequence[str], name: str, count: int) -> list[str]:
     if isinstance(values, str):
         raise InputError(f"{name} must be a sequence of strings, one a row, not one string")
@@ -216,45 +179,6 @@ def _labels(values: Sequence[str], name: str, count: int) -> list[str]:
         if not isinstance(label, str):
             raise InputError(f"{name}: item {row} must be a string, not {type(label).__name__}")
     return labels
-
-
-def _read_numbers(path: Path, mmap: bool) -> Matrix:
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }.get(version)
-            if read_header is None:
-                raise FileReadError(f"{path} has the .npy version {version}, which holds no plain numbers")
-            shape, fortran, dtype = read_header(file)
-            if dtype.hasobject:
-                raise FileReadError(f"{path} holds Python objects, which are never loaded; it must hold numbers")
-            if len(shape) != 2 or min(shape) < 0:
-                raise FileReadError(f"{path} must hold a matrix, one row a text; its shape is {shape}")
-            size, needed = os.fstat(file.fileno()).st_size, shape[0] * shape[1] * dtype.itemsize + file.tell()
-            if size != needed:
-                raise FileReadError(
-                    f"{path} is damaged: it has {size:,} bytes, and its header promises {needed:,}"
-                )
-        if not mmap or not shape[0] or not shape[1]:
-            return _convert(np.load(path, allow_pickle=False), str(path), FileReadError)
-        if dtype != np.dtype("<f4") or fortran:
-            raise FileReadError(
-                f"{path} holds {dtype} numbers; only float32 in C order can be mapped: use mmap=False"
-            )
-        mapped: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise FileReadError(f"there is no file {path}") from error
-    except (ValueError, EOFError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
-        # All that numpy lets through when the header, a Python literal, is broken.
-        if isinstance(error, InputError):
-            raise
-        raise FileReadError(f"{path} is not an .npy file: {error}") from error
-    except OSError as error:
-        raise FileReadError(f"{path} can't be read: {error.strerror or error}") from error
-    return mapped
 
 
 def _read_description(path: Path, numbers: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,3 +55,15 @@ def test_hashing_takes_its_dimensions_from_its_name() -> None:
     for wrong in ("hashing:0", "hashing:x", "hashing:-3"):
         with pytest.raises(InputError, match="hashing:DIMENSIONS"):
             textkin.load_model(wrong)
+
+
+TINY = Path(__file__).parents[1] / "golden" / "tiny"
+
+
+def test_a_folder_is_named_absolutely_so_that_it_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sorted(path.parent for path in TINY.glob("*/config.json"))[0]
+    monkeypatch.chdir(TINY)
+    by_path = textkin.load_model(folder.relative_to(TINY))
+    by_name = textkin.load_model(f"./{folder.name}")
+    assert by_path.info.name == by_name.info.name == str(folder)
+    assert by_path.info.fingerprint == by_name.info.fingerprint

@@ -43,7 +43,10 @@ def load_model(
     """
     if isinstance(model, EmbeddingModel):
         return model
-    if isinstance(model, (str, Path)):
+    if isinstance(model, Path):
+        # Absolute, so that a folder never passes for a name, and a collection finds it from anywhere.
+        model = str(model.absolute())
+    if isinstance(model, str):
         return EmbeddingModel(_by_name(model, device, precision, threads, progress))
     if all(hasattr(model, part) for part in ("info", "embed", "count_tokens")):
         return EmbeddingModel(model)
@@ -51,7 +54,7 @@ def load_model(
 
 
 def _by_name(
-    model: str | Path,
+    name: str,
     device: str,
     precision: Literal["float32", "int8"],
     threads: int | None,
@@ -59,13 +62,14 @@ def _by_name(
 ) -> Model:
     if precision not in ("float32", "int8"):
         raise InputError(f"precision must be float32 or int8, not {precision!r}")
-    name = str(model)
     if name == "hashing" or name.startswith("hashing:"):
         return _hashing(name)
     from textkin.models import weights
     from textkin.models.local import LocalModel
 
     folder = weights.fetch(name, progress)
+    if Path(name).is_dir() and folder.samefile(name):
+        name = str(Path(name).absolute())
     return LocalModel(
         folder,
         name,

@@ -4,8 +4,6 @@ import argparse
 import time
 from itertools import islice, product
 
-import numpy as np
-
 import textkin
 
 WHO = ["The new librarian", "A retired engineer", "My neighbour's daughter", "Our tax adviser", "The night nurse"]
@@ -28,7 +26,7 @@ def main() -> None:
         start = time.perf_counter()
         vectors = model.encode(texts)
         rate = len(texts) / (time.perf_counter() - start)
-        scores = np.atleast_1d(textkin.cosine_similarity(vectors[0], vectors[1:]))
+        scores = textkin.cosine_similarity(vectors[0], vectors[1:])
         print(f"{name:<18} {model.dimensions:>9}  {rate:>7,.0f}  {scores.max():.4f} {texts[1 + scores.argmax()]}")
 
 

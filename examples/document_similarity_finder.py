@@ -27,7 +27,7 @@ class DocumentSimilarityFinder:
 
     def find_similar(self, index: int, threshold: float = 0.5, top_k: int = 5) -> list[tuple[int, float]]:
         """The other documents that score at least ``threshold``, as (index, score), best first."""
-        scores = np.atleast_1d(textkin.cosine_similarity(self.vectors[index], self.vectors))
+        scores = textkin.cosine_similarity(self.vectors[index], self.vectors)
         order = [
             int(row) for row in np.argsort(-scores, kind="stable") if row != index and scores[row] >= threshold
         ]

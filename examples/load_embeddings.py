@@ -23,9 +23,8 @@ def main() -> None:
     print(f"{len(texts)} texts, {saved.dimension} dimensions, {saved.model} ({(saved.fingerprint or '')[:8]})")
 
     model = textkin.load_model(saved.model or "all-MiniLM-L6-v2")
-    if model.info.fingerprint != saved.fingerprint:
-        raise SystemExit(f"{model.info.name} did not make these vectors: embed the texts again")
-    scores = np.atleast_1d(textkin.cosine_similarity(model.encode("What is deep learning?"), saved.vectors))
+    saved.require_model(model.info)
+    scores = textkin.cosine_similarity(model.encode("What is deep learning?"), saved.vectors)
     for row in np.argsort(-scores):
         print(f"{scores[row]:.4f}  {texts[row]}")
 

@@ -30,7 +30,7 @@ class SemanticSearchEngine:
     def search(self, query: str, top_k: int = 3) -> list[tuple[str, float]]:
         """The documents nearest in meaning with their scores, best first."""
         query_vector = self.model.encode(query, role="query")
-        scores = np.atleast_1d(textkin.cosine_similarity(query_vector, self.vectors))
+        scores = textkin.cosine_similarity(query_vector, self.vectors)
         best = np.argsort(-scores, kind="stable")[:top_k]
         return [(self.documents[row], float(scores[row])) for row in best]
 

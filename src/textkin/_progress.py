@@ -27,6 +27,16 @@ def bar(label: str) -> Iterator[Progress]:
 
 
 @contextmanager
+def progress_of(choice: Progress | bool | None, label: str) -> Iterator[Progress | None]:
+    """The progress function that a caller chose: his own, a `bar` for True, none otherwise."""
+    if choice is True:
+        with bar(label) as shown:
+            yield shown
+    else:
+        yield choice or None
+
+
+@contextmanager
 def _rich_bar(label: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn

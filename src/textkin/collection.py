@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from textkin._progress import progress_of
 from textkin.duplicates.find import find_duplicates
 from textkin.duplicates.groups import DuplicateReport
 from textkin.duplicates.keep import Keep
@@ -140,7 +141,7 @@ class Collection:
         *,
         ids: str | Iterable[str] | None = None,
         metadata: Metadata | Iterable[Metadata] | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> IndexReport:
         """Add or replace texts; what is there already as it is costs nothing.
 
@@ -149,7 +150,7 @@ class Collection:
             ids: one a text; by default made from the text, so that adding it again changes nothing
                 (the n-th equal text of one call gets ``-n`` behind it and is a record of its own).
             metadata: one mapping a text, or one for all.
-            progress: called with (texts done, texts in all).
+            progress: called with (texts done, texts in all); True shows a bar on stderr.
 
         Raises:
             InputError: lengths that differ, an id that comes twice, metadata that can't be kept.
@@ -169,7 +170,8 @@ class Collection:
         records = (
             Record(id=name, text=text, metadata=fact) for name, text, fact in zip(names, many, facts, strict=True)
         )
-        return self.index(records, total=len(many), progress=progress)
+        with progress_of(progress, "adding") as shown:
+            return self.index(records, total=len(many), progress=shown)
 
     def index(
         self,
@@ -202,7 +204,7 @@ class Collection:
         options: ReadOptions | None = None,
         *,
         keep_missing: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         on_skip: OnSkip = ignore_skip,
         on_stored: Callable[[Sequence[str]], None] | None = None,
         stdin: BinaryIO | None = None,
@@ -216,7 +218,7 @@ class Collection:
             paths: one or more.
             options: text and id columns, encoding, patterns; see `ReadOptions`.
             keep_missing: keep what is gone.
-            progress: called with (records done, records in all).
+            progress: called with (records done, records in all); True shows a bar on stderr.
             on_skip: told of each file and row that gives no record; the report lists them too.
             on_stored: called with the ids of a batch when they are safely on disk.
             stdin: read for ``-`` instead of the process's own.
@@ -224,18 +226,19 @@ class Collection:
         Raises:
             InputError: a path that isn't there, a column that can't be found, an id that came twice.
         """
-        return index_files(
-            self._store,
-            self._model.for_writing,
-            self._ledger(),
-            paths,
-            options=options,
-            keep_missing=keep_missing,
-            progress=progress,
-            on_skip=on_skip,
-            on_stored=on_stored,
-            stdin=stdin,
-        )
+        with progress_of(progress, "indexing") as shown:
+            return index_files(
+                self._store,
+                self._model.for_writing,
+                self._ledger(),
+                paths,
+                options=options,
+                keep_missing=keep_missing,
+                progress=shown,
+                on_skip=on_skip,
+                on_stored=on_stored,
+                stdin=stdin,
+            )
 
     def remove(self, ids: str | Iterable[str]) -> int:
         """Remove records.

@@ -137,7 +137,7 @@ def test_load_embeddings_refuses_other_vectors(tmp_path: Path) -> None:
         command("load_embeddings", tmp_path / "embeddings.npy"), capture_output=True, check=False
     )
     assert done.returncode == 1
-    assert b"did not make these vectors" in done.stderr
+    assert b"these vectors were made with" in done.stderr
 
 
 def test_semantic_search(tmp_path: Path) -> None:

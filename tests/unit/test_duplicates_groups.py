@@ -141,7 +141,7 @@ def test_central_is_ranked_anew_at_a_higher_threshold() -> None:
 def test_what_it_says() -> None:
     report = _report(0, 10, 20, 90, threshold=0.93)
     assert len(report) == 1
-    assert report.summary == "4 records: 2 near-duplicates at 0.93 in 1 groups; 2 kept (first)"
+    assert report.summary == "4 records: 2 near-duplicates at 0.93 in 1 group; 2 kept (first)"
     first = round(float(np.cos(np.radians(10))), 12)
     second = round(float(np.cos(np.radians(20))), 12)
     assert report.groups == (DuplicateGroup("r0", (Dropped("r1", first, "near"), Dropped("r2", second, "near"))),)

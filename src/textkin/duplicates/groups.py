@@ -139,10 +139,10 @@ class DuplicateReport:
         """One line for people."""
         if not self.groups:
             return f"{self.total:,} records, no near-duplicates at {self.threshold:g}"
-        gone = len(self._gone)
+        gone, groups = len(self._gone), len(self.groups)
         return (
-            f"{self.total:,} records: {gone:,} near-duplicates at {self.threshold:g} in "
-            f"{len(self.groups):,} groups; {self.total - gone:,} kept ({self.keep})"
+            f"{self.total:,} records: {gone:,} near-duplicate{'s' * (gone != 1)} at {self.threshold:g} in "
+            f"{groups:,} group{'s' * (groups != 1)}; {self.total - gone:,} kept ({self.keep})"
         )
 
     def at(self, threshold: float) -> DuplicateReport:

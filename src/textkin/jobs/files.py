@@ -39,14 +39,17 @@ def index_files(
     listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
     sources = ["-" if str(path) == "-" else parse_argument(path).source for path in listed]
     skipped: list[Skipped] = []
+    failed: list[Skipped] = []
     guessed: list[tuple[str, str]] = []
 
     def note_skip(one: Skipped) -> None:
         skipped.append(one)
+        if one.kind == "failed":
+            failed.append(one)
         on_skip(one)
 
     def unread(record_id: str, source: str) -> bool:
-        return any(one.may_hold(record_id, source) for one in skipped)
+        return any(one.may_hold(record_id, source) for one in failed)
 
     stream = read_inputs(
         listed,

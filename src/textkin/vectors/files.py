@@ -14,7 +14,14 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from textkin.errors import FileReadError, InputError, NewerVersionError, ReadOnlyError, StorageFullError
+from textkin.errors import (
+    FileReadError,
+    InputError,
+    ModelMismatchError,
+    NewerVersionError,
+    ReadOnlyError,
+    StorageFullError,
+)
 from textkin.types import Matrix, ModelInfo
 from textkin.vectors.npy import as_matrix, check_finite, read_npy
 
@@ -40,6 +47,24 @@ class VectorFile:
     model: str | None
     fingerprint: str | None
     dimension: int
+
+    def require_model(self, info: ModelInfo) -> None:
+        """Make sure that vectors of this model (``model.info``) may be compared with these.
+
+        Raises:
+            ModelMismatchError: another model made these, or it is not known which one did.
+        """
+        if self.fingerprint == info.fingerprint:
+            return
+        if self.fingerprint is None:
+            raise ModelMismatchError(
+                f"it is not known which model made these vectors, so they can't be compared with "
+                f"{info.name}'s; embed the texts again and save them with model=model.info"
+            )
+        raise ModelMismatchError(
+            f"these vectors were made with {self.model} (fingerprint {self.fingerprint[:8]}…), not "
+            f"{info.name} ({info.short_fingerprint}…); embed the texts again, or load that model"
+        )
 
 
 def save_vectors(

@@ -36,7 +36,7 @@ def similarity(
     metric: Metric = "cosine",
     *,
     pairwise: bool = False,
-) -> Floats | float:
+) -> Floats | Any:
     """Similarity by name; higher is always better.
 
     Args:
@@ -58,21 +58,19 @@ def similarity(
     return function(a, b, pairwise)
 
 
-def cosine_similarity(
-    a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False
-) -> Floats | float:
+def cosine_similarity(a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False) -> Floats | Any:
     """Cosine of the angle: a.b / (|a| |b|), from -1 to 1; 0 where a vector is zero. Shapes as in `similarity`."""
     return _cosine(a, b, pairwise)
 
 
-def dot_product(a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False) -> Floats | float:
+def dot_product(a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False) -> Floats | Any:
     """Sum of products; equals the cosine for unit rows. Shapes as in `similarity`."""
     return _dot(a, b, pairwise)
 
 
 def euclidean_distance(
     a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False
-) -> Floats | float:
+) -> Floats | Any:
     """Straight-line distance, 0 for equal vectors; lower is nearer. Shapes as in `similarity`."""
     left, right, shape = _operands(a, b, pairwise)
     # Divided by the power of two below the largest entry, so that no square overflows and no digit is lost.
@@ -98,7 +96,7 @@ def euclidean_distance(
 
 def manhattan_distance(
     a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False
-) -> Floats | float:
+) -> Floats | Any:
     """Sum of absolute differences, 0 for equal vectors; lower is nearer. Shapes as in `similarity`."""
     left, right, shape = _operands(a, b, pairwise)
     if pairwise:
@@ -113,21 +111,21 @@ def manhattan_distance(
 
 def euclidean_similarity(
     a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False
-) -> Floats | float:
+) -> Floats | Any:
     """Minus `euclidean_distance`, so that higher is better (as ``euclidean_sim`` of sentence-transformers)."""
     return 0.0 - euclidean_distance(a, b, pairwise=pairwise)
 
 
 def manhattan_similarity(
     a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False
-) -> Floats | float:
+) -> Floats | Any:
     """Minus `manhattan_distance`, so that higher is better (as ``manhattan_sim`` of sentence-transformers)."""
     return 0.0 - manhattan_distance(a, b, pairwise=pairwise)
 
 
 def angular_similarity(
     a: npt.ArrayLike, b: npt.ArrayLike | None = None, *, pairwise: bool = False
-) -> Floats | float:
+) -> Floats | Any:
     """1 - angle / pi: 1 for the same direction, 0.5 for a right angle, 0 for the opposite.
 
     The formula of Cer et al. 2018, "Universal Sentence Encoder", equation 1. Shapes as in `similarity`.
@@ -139,17 +137,17 @@ def angular_similarity(
     return float(angular) if angular.ndim == 0 else angular
 
 
-def _cosine(a: npt.ArrayLike, b: npt.ArrayLike | None, pairwise: bool) -> Floats | float:
+def _cosine(a: npt.ArrayLike, b: npt.ArrayLike | None, pairwise: bool) -> Floats | Any:
     cosine = np.clip(_dot(normalize(a), None if b is None else normalize(b), pairwise), -1.0, 1.0)
     return float(cosine) if np.ndim(cosine) == 0 else np.asarray(cosine)
 
 
-def _dot(a: npt.ArrayLike, b: npt.ArrayLike | None, pairwise: bool) -> Floats | float:
+def _dot(a: npt.ArrayLike, b: npt.ArrayLike | None, pairwise: bool) -> Floats | Any:
     left, right, shape = _operands(a, b, pairwise)
     return shape(np.einsum("ij,ij->i", left, right) if pairwise else left @ right.T)
 
 
-_METRICS: dict[str, Callable[[npt.ArrayLike, npt.ArrayLike | None, bool], Floats | float]] = {
+_METRICS: dict[str, Callable[[npt.ArrayLike, npt.ArrayLike | None, bool], Floats | Any]] = {
     "cosine": _cosine,
     "dot": _dot,
     "euclidean": lambda a, b, pairwise: euclidean_similarity(a, b, pairwise=pairwise),
@@ -187,7 +185,7 @@ def _times(distances: Floats, scale: np.floating[Any]) -> Floats:
 
 def _operands(
     a: npt.ArrayLike, b: npt.ArrayLike | None, pairwise: bool
-) -> tuple[Floats, Floats, Callable[[Floats], Floats | float]]:
+) -> tuple[Floats, Floats, Callable[[Floats], Floats | Any]]:
     """Both sides as matrices of one dtype, and what turns the result into the promised shape."""
     left = _floats(a, "a")
     right = left if b is None else _floats(b, "b")
@@ -199,7 +197,7 @@ def _operands(
         raise InputError(f"pairwise needs equal shapes, not {left.shape} and {right.shape}")
     flat_left, flat_right = left.ndim == 1, right.ndim == 1
 
-    def shape(result: Floats) -> Floats | float:
+    def shape(result: Floats) -> Floats | Any:
         if flat_left and flat_right:
             return float(result.reshape(-1)[0])
         if pairwise:

@@ -33,6 +33,7 @@ from textkin.ledger.schema import ENTRY_BYTES, LEDGER
 from textkin.stores.problems import translated
 from textkin.stores.sqlite import FrozenState, connect, create, frozen_state, migrate, transaction
 from textkin.types import Matrix, ModelInfo, Vector
+from textkin.vectors.similarity import normalize
 
 _DAY: Final = 86400
 _PRUNED_TO: Final = 0.9
@@ -282,10 +283,10 @@ class Ledger:
         """The fingerprint of the remembered model that gives these vectors, the nearest one; None for none.
 
         Args:
-            canaries: unit rows.
+            canaries: one row a canary text.
             tolerance: how far under 1 the cosine of a row may be.
         """
-        given = np.asarray(canaries, dtype=np.float64)
+        given = normalize(np.asarray(canaries, dtype=np.float64))
         with self._transaction(write=False) as connection:
             rows: list[Any] = connection.execute(
                 "SELECT fingerprint, canaries FROM models WHERE dimensions = ? ORDER BY fingerprint",
@@ -293,7 +294,7 @@ class Ledger:
             ).fetchall()
         best: tuple[float, str] | None = None
         for fingerprint, data in rows:
-            known = np.frombuffer(data, dtype="<f4").reshape(-1, given.shape[1]).astype(np.float64)
+            known = normalize(np.frombuffer(data, dtype="<f4").reshape(-1, given.shape[1]).astype(np.float64))
             if known.shape == given.shape:
                 worst = float((known * given).sum(axis=1).min())
                 if worst >= 1 - tolerance and (best is None or worst > best[0]):

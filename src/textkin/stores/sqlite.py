@@ -88,6 +88,11 @@ def check_file(path: Path, kind: FileKind) -> None:
         raise ForeignFileError(
             f"{path} is an SQLite database, but not a textkin {kind.name}; nothing in it was touched"
         )
+    page = int.from_bytes(start[16:18], "big") or 1
+    wal = path.with_name(path.name + "-wal")
+    # SQLite would read a page that was cut as if it went on with zeros.
+    if path.stat().st_size % page and not wal.exists() and path.stat().st_size % page:
+        raise CorruptStoreError(f"{path} is damaged: its last page is cut. {kind.cure}")
 
 
 def connect(

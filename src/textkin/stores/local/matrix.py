@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.errors import CorruptStoreError
+from textkin.stores.local.checks import UNIT_TOLERANCE
 from textkin.stores.local.schema import COLLECTION, DATABASE, ORDINAL_BITS
 from textkin.types import Matrix
 
@@ -28,6 +29,8 @@ _FORMAT: Final = 1
 _HEADER: Final = struct.Struct("<8sII Q 16s Q 16x")  # magic, format, dimensions, rows, stamp, checksum; 64 bytes
 _CHUNK: Final = 4096
 _WORDS: Final = 512
+_SQUARE_TOLERANCE: Final = 4 * UNIT_TOLERANCE
+"""Twice what an upsert lets through, so that only damage is refused."""
 _ABANDONED_SECONDS: Final = 3600
 
 
@@ -160,6 +163,10 @@ def _chunks(
         data = b"".join([row[1] for row in found])
         if any(len(row[1]) != 4 * dimensions for row in found):
             raise CorruptStoreError(f"{path} is damaged: a vector has the wrong length. {COLLECTION.cure}")
+        vectors = np.frombuffer(data, dtype="<f4").reshape(len(found), -1)
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        if not (np.abs(squares - 1) <= _SQUARE_TOLERANCE).all():
+            raise CorruptStoreError(f"{path} is damaged: a vector is not of unit length. {COLLECTION.cure}")
         yield np.array([row[0] for row in found], dtype=np.int64), data
 
 

@@ -53,14 +53,18 @@ def wordpiece(lower: bool) -> dict[str, int]:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=220, special_tokens=special, limit_alphabet=80, show_progress=False)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=220, special_tokens=special, limit_alphabet=80, show_progress=False
+    )
     tokenizer.train_from_iterator(golden_texts.training_texts(), trainer)
     return dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
 
 
 def mpnet_vocabulary() -> dict[str, int]:
     words = [word for word in wordpiece(True) if word not in ("[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")]
-    return {word: number for number, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", "[UNK]", *words, "<mask>"])}
+    return {
+        word: number for number, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", "[UNK]", *words, "<mask>"])
+    }
 
 
 def byte_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -74,7 +78,9 @@ def byte_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
     )
     tokenizer.train_from_iterator(golden_texts.training_texts(), trainer)
     data = json.loads(tokenizer.to_str())["model"]
-    return data["vocab"], [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in data["merges"]]
+    return data["vocab"], [
+        tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in data["merges"]
+    ]
 
 
 def unigram() -> list[tuple[str, float]]:
@@ -111,7 +117,9 @@ def save_base(folder: Path, model: torch.nn.Module, tokenizer: Any, seed: int) -
 
 def assemble(folder: Path, base: Path, *modules: torch.nn.Module, limit: int | None, **options: Any) -> None:
     first = Transformer(str(base), max_seq_length=limit)
-    SentenceTransformer(modules=[first, *modules], device="cpu", **options).save(str(folder), create_model_card=False)
+    SentenceTransformer(modules=[first, *modules], device="cpu", **options).save(
+        str(folder), create_model_card=False
+    )
     shutil.rmtree(base)
 
 
@@ -325,7 +333,9 @@ def tiny(names: list[str]) -> None:
         maker(folder)
         (folder / "README.md").unlink(missing_ok=True)
         found = vectors(folder, golden_texts.tiny_texts())
-        np.savez_compressed(folder / "golden.npz", **{role: rows.astype(np.float32) for role, rows in found.items()})
+        np.savez_compressed(
+            folder / "golden.npz", **{role: rows.astype(np.float32) for role, rows in found.items()}
+        )
         print(name, found["document"].shape, sum(path.stat().st_size for path in folder.rglob("*")) // 1024, "kB")
 
 

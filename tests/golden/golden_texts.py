@@ -6,21 +6,23 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 _WORDS = """
-the a of and to in is it that for on with as was at by be this have from or had not are but what all were when we
-there can an your which their said if do will each about how up out them then she many some so these would other into
-has more her two like him see time could no make than first been its who now people my made over did down only way find
-use may water long little very after words called just where most know get through back much before go good new write
-our used me man too any day same right look think also around another came come work three word must because does part
-even place well such here take why things help put years different away again off went old number great tell men say
-small every found still between name should home big give air line set own under read last never us left end along
-while might next sound below saw something thought both few those always looked show large often together asked house
-world going want school important until form food keep children feet land side without boy once animals life enough
-took sometimes four head above kind began almost live page got earth need far hand high year mother light parts country
-father let night following picture being study second eyes soon times story boys since white days ever paper hard near
-sentence better best across during today others however sure means knew tried told young miles sun ways thing whole
-hear example heard several change answer room sea against top turned three learn point city play toward five using
-himself usually money refund invoice database embedding vector cosine similarity language model python function error
-""".split()
+the a of and to in is it that for on with as was at by be this have from or had not are but what all were
+when we there can an your which their said if do will each about how up out them then she many some so these
+would other into has more her two like him see time could no make than first been its who now people my made
+over did down only way find use may water long little very after words called just where most know get
+through back much before go good new write our used me man too any day same right look think also around
+another came come work three word must because does part even place well such here take why things help put
+years different away again off went old number great tell men say small every found still between name
+should home big give air line set own under read last never us left end along while might next sound below
+saw something thought both few those always looked show large often together asked house world going want
+school important until form food keep children feet land side without boy once animals life enough took
+sometimes four head above kind began almost live page got earth need far hand high year mother light parts
+country father let night following picture being study second eyes soon times story boys since white days
+ever paper hard near sentence better best across during today others however sure means knew tried told
+young miles sun ways thing whole hear example heard several change answer room sea against top turned three
+learn point city play toward five using himself usually money refund invoice database embedding vector
+cosine similarity language model python function error
+""".split()  # noqa: SIM905
 _OTHER_SCRIPTS = (
     "今天天气很好，我们去公园散步。",
     "東京は日本の首都です。カタカナとひらがな。",
@@ -41,7 +43,7 @@ _CODE = (
     "def f(x: int) -> str:\n    return f'{x!r}'  # comment",
     "for (int i = 0; i < n; ++i) { a[i] *= 2; } // loop",
     "SELECT id, count(*) FROM t WHERE a >= 3.5 GROUP BY id;",
-    "<p class=\"x\">Hello <b>world</b> &amp; co.</p><!-- note -->",
+    '<p class="x">Hello <b>world</b> &amp; co.</p><!-- note -->',
     '{"key": [1, 2.5, null], "nested": {"a": "b"}}',
     "https://example.org/path?q=1&r=%20#frag user.name+tag@example.co.uk",
     "C:\\Users\\name\\file.txt /usr/local/bin/x ~/.config",
@@ -92,7 +94,7 @@ _STRANGE = (
     " ".join(["cat"] * 10_000),
     "no" + " " * 5000 + "gap",
 )
-NEAR_LIMITS = (14, 15, 16, 17, 18, 126, 127, 128, 129, 130, 254, 255, 256, 257, 258, 382, 383, 384, 385, 386, 510, 511, 512)
+NEAR_LIMITS = (*range(14, 19), *range(126, 131), *range(254, 259), *range(382, 387), 510, 511, 512)
 """Lengths in tokens, special ones included, when every word is one token."""
 
 

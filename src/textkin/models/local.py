@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from textkin.models.fingerprint import fingerprint
 from textkin.models.graph.build import build, weight_files
 from textkin.models.graph.families import Family, family
 from textkin.models.graph.session import Session, providers
-from textkin.models.layout import Dense, LayerNorm, Layout, read_layout
+from textkin.models.layout import Dense, LayerNorm, Layout, Normalize, read_layout
 from textkin.models.tokenizer import Ids, TextTokenizer
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, ModelInfo, Progress, Role
@@ -25,9 +25,8 @@ from textkin.types import Embedded, ModelInfo, Progress, Role
 BATCH_TOKENS = 256
 """Tokens of a batch on a CPU: as many as its cache likes."""
 
-_DEVICE_BATCH_TOKENS = 16384
+_DEVICE_BATCH_TOKENS = 4096
 _TOKENIZER_CHUNK = 256
-_WHAT_CHANGES = ("modules.json", "config.json", "sentence_bert_config.json", "config_sentence_transformers.json")
 
 
 class LocalModel:
@@ -75,7 +74,9 @@ class LocalModel:
         self._tokenizer = TextTokenizer(
             layout.file("tokenizer.json"), layout.tokenizer_config, encoder.kind, limit, layout.lower_case
         )
-        graph = build(layout, encoder, precision)
+        digest = partial(_digest, layout.folder, digests or {})
+        weights = [digest(path) for path in weight_files(layout)]
+        graph = build(layout, encoder, precision, weights)
         self._run = Session(graph, engines)
         self._feeds = FeedMaker(encoder.padding, layout.pooling, graph.inputs)
         self._limit = limit
@@ -87,7 +88,24 @@ class LocalModel:
                 self._skipped[role] = self._tokenizer.prompt_length(prompt) if prompt else 0
         self._threads = (threads or usable_cores()) if on_cpu else 1
         self._budget = BATCH_TOKENS if on_cpu else _DEVICE_BATCH_TOKENS
-        self._info = _info(name, layout, encoder, graph.dimensions, limit, precision, engines[0], digests or {})
+        scaled = bool(layout.steps) and isinstance(layout.steps[-1], Normalize)
+        facts = _facts(layout, encoder, weights, digest)
+        facts |= {"max_length": limit, "dimensions": graph.dimensions, "precision": precision}
+        self._info = ModelInfo(
+            name=name,
+            dimensions=graph.dimensions,
+            max_tokens=limit,
+            fingerprint=fingerprint(facts),
+            role_sensitive=layout.prompts["query"] != layout.prompts["document"],
+            precision=precision,
+            details={
+                "engine": "onnxruntime",
+                "device": engines[0].removesuffix("ExecutionProvider").lower(),
+                "encoder": encoder.kind,
+                "pooling": "+".join(layout.pooling.modes),
+                "unit_rows": "by the model" if scaled else "by textkin",
+            },
+        )
 
     @property
     def info(self) -> ModelInfo:
@@ -142,40 +160,24 @@ class LocalModel:
         return ids, places, np.array([len(row) for row in ids], dtype=np.int64)
 
 
-def _info(
-    name: str,
-    layout: Layout,
-    encoder: Family,
-    dimensions: int,
-    limit: int,
-    precision: str,
-    provider: str,
-    digests: Mapping[str, str],
-) -> ModelInfo:
-    def digest(path: Path) -> str:
-        known = digests.get(path.relative_to(layout.folder).as_posix())
-        return known if known is not None else _sha256(path)
-
-    steps: list[dict[str, Any]] = []
+def _facts(
+    layout: Layout, encoder: Family, weights: list[str], digest: Callable[[Path], str]
+) -> dict[str, object]:
+    """What changes a vector, apart from the options of the call."""
+    steps: list[dict[str, object]] = []
     for step in layout.steps:
-        facts: dict[str, Any] = {"kind": type(step).__name__}
+        facts: dict[str, object] = {"kind": type(step).__name__}
         if isinstance(step, Dense):
             facts |= {"activation": step.activation, "bias": step.bias, "residual": step.residual}
         if isinstance(step, (Dense, LayerNorm)):
             facts["weights"] = digest(layout.folder / step.folder / "model.safetensors")
         steps.append(facts)
-    tokenizer_facts = (
-        "tokenizer_class",
-        "do_lower_case",
-        "strip_accents",
-        "tokenize_chinese_chars",
-        "truncation_side",
-    )
-    facts = {
+    settings = ("tokenizer_class", "do_lower_case", "strip_accents", "tokenize_chinese_chars", "truncation_side")
+    return {
         "engine": "local",
-        "weights": [digest(path) for path in weight_files(layout)],
+        "weights": weights,
         "tokenizer": digest(layout.file("tokenizer.json")),
-        "tokenizer_config": {key: layout.tokenizer_config.get(key) for key in tokenizer_facts},
+        "tokenizer_config": {key: layout.tokenizer_config.get(key) for key in settings},
         "encoder": [
             encoder.kind,
             encoder.heads,
@@ -187,29 +189,15 @@ def _info(
         "pooling": list(layout.pooling.modes),
         "include_prompt": layout.pooling.include_prompt,
         "steps": steps,
-        "max_length": limit,
         "lower_case": layout.lower_case,
         "prompts": dict(layout.prompts),
-        "dimensions": dimensions,
-        "precision": precision,
     }
-    return ModelInfo(
-        name=name,
-        dimensions=dimensions,
-        max_tokens=limit,
-        fingerprint=fingerprint(facts),
-        role_sensitive=layout.prompts["query"] != layout.prompts["document"],
-        precision=precision,
-        details={
-            "engine": "onnxruntime",
-            "device": provider.removesuffix("ExecutionProvider").lower(),
-            "encoder": encoder.kind,
-            "pooling": "+".join(layout.pooling.modes),
-            "unit_rows": "model" if steps and steps[-1]["kind"] == "Normalize" else "textkin",
-        },
-    )
 
 
-def _sha256(path: Path) -> str:
+def _digest(folder: Path, known: Mapping[str, str], path: Path) -> str:
+    """SHA-256 of a file, from the caller's own where it has one."""
+    found = known.get(path.relative_to(folder).as_posix())
+    if found is not None:
+        return found
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

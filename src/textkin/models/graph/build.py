@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from textkin.errors import UnsupportedModelError, WeightsError
-from textkin.models.graph import proto
+from textkin.models.graph import cache, proto
 from textkin.models.graph.encoder import Encoder
 from textkin.models.graph.families import Family
 from textkin.models.graph.head import finish, pool, scale_to_one
 from textkin.models.graph.linear import EightBit, Linear
 from textkin.models.graph.parts import Model, Parts
 from textkin.models.layout import CURE, Layout, Normalize
+
+_EIGHT_BIT_VERSION = "1"
+"""To be raised with every change to how weights are rounded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,18 +65,26 @@ def weight_files(layout: Layout) -> list[Path]:
     raise WeightsError(f"{single} is missing; fetch the model again")
 
 
-def build(layout: Layout, family: Family, precision: Literal["float32", "int8"]) -> Graph:
+def build(layout: Layout, family: Family, precision: Literal["float32", "int8"], digests: Sequence[str]) -> Graph:
     """Build the graph of a model folder.
 
     Args:
         layout: the folder.
         family: its encoder.
-        precision: of the linear layers.
+        precision: of the linear layers; eight-bit weights are kept in the cache for the next time.
+        digests: SHA-256 of the transformer's weight files.
     """
     parts = Parts()
     tensors = parts.open(weight_files(layout))
-    linear = EightBit(parts, tensors) if precision == "int8" else Linear(parts, tensors)
-    rows = Encoder(parts, family, tensors, linear).build()
+    if precision == "int8":
+        key = hashlib.sha256(" ".join([_EIGHT_BIT_VERSION, family.kind, *digests]).encode()).hexdigest()
+        found = cache.find(key)
+        linear = EightBit(parts, tensors, {} if found is None else parts.open([found]))
+        rows = Encoder(parts, family, tensors, linear).build()
+        if linear.made:
+            cache.save(key, linear.made)
+    else:
+        rows = Encoder(parts, family, tensors, Linear(parts, tensors)).build()
     pooled, width = pool(parts, rows, layout.pooling, family.hidden)
     result, width = finish(parts, pooled, width, layout.steps, layout.folder)
     if layout.truncate_dim is not None and layout.truncate_dim < width:

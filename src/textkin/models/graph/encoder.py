@@ -79,8 +79,8 @@ class Encoder:
         attended = self._attention(*self._linear.attention_inputs(rows, at, names, hidden), bias)
         attended = self._linear.layer(attended, names.prefix, at + names.attended, hidden, hidden)
         rows = self._add_norm(rows, attended, at + names.attended_norm)
-        inner = self._linear.activated(rows, names.prefix, at + names.inner, hidden, self._family.activation)
-        outer = self._linear.layer(inner, names.prefix, at + names.outer, None, hidden)
+        pair = (at + names.inner, at + names.outer)
+        outer = self._linear.feed_forward(rows, names.prefix, pair, hidden, self._family.activation)
         return self._add_norm(rows, outer, at + names.outer_norm)
 
     def _attention(self, query: str, key: str, value: str, added: str, bias: str) -> str:

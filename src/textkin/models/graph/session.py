@@ -13,7 +13,6 @@ _PROVIDERS = {
     "coreml": ("CoreMLExecutionProvider", "onnxruntime (on macOS)"),
     "directml": ("DmlExecutionProvider", "onnxruntime-directml (on Windows)"),
 }
-_FOLDER_OPTION = "session.model_external_initializers_file_folder_path"
 _BEST_FIRST = ("cuda", "directml", "coreml", "cpu")
 
 

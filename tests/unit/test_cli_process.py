@@ -121,15 +121,15 @@ def test_progress_is_silent_when_stderr_is_no_terminal(place: Path) -> None:
 
 
 def test_interrupting_keeps_what_was_stored_and_the_same_command_goes_on(place: Path) -> None:
-    total = 20_000
-    lines = "".join(json.dumps({"text": f"text {n} " + "words " * 60}) + "\n" for n in range(total))
+    total = 3_000
+    lines = "".join(json.dumps({"text": f"text {n} " + "words " * 40}) + "\n" for n in range(total))
     (place / "many.jsonl").write_text(lines)
     args = [*TEXTKIN, "index", "many.jsonl", "--to", "n.kin", "--model", "hashing", "--no-ledger"]
+    log = place / "n.kin" / "collection.db-wal"
     with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 60
-        while not (place / "n.kin" / "collection.db").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(1.0)
+        while not (log.exists() and log.stat().st_size > 500_000) and time.monotonic() < deadline:
+            time.sleep(0.01)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 130

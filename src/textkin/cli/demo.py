@@ -165,6 +165,7 @@ def _program() -> str:
     if found is not None and Path(found).absolute() == started.absolute():
         return started.name
     try:
-        return shlex.quote(str(started.absolute().relative_to(Path.cwd())))
+        below = started.absolute().relative_to(Path.cwd())
     except ValueError:
         return shlex.quote(str(started.absolute()))
+    return shlex.quote(str(below) if len(below.parts) > 1 else f"./{below}")

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from textkin.duplicates.groups import DuplicateReport
     from textkin.duplicates.keep import Rule
     from textkin.text.options import ReadOptions
-    from textkin.types import Matrix, Record
 
 _KEEP = ("first", "last", "longest", "newest", "central")
 _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column("id"), text_column())
@@ -53,7 +52,7 @@ _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column(
 @click.option(
     "--date-field",
     metavar="FIELD",
-    help="For --keep newest: the metadata that holds the date. [default: the last is the newest]",
+    help="For --keep newest: the metadata that holds the date.",
 )
 @where_option
 @click.option("--model", metavar="NAME", help="For files: a model's name or folder. [default: all-MiniLM-L6-v2]")
@@ -84,20 +83,20 @@ def duplicates(
     textkin duplicates notes.kin --threshold 0.9
     textkin duplicates reviews.csv --text-column review --keep longest --csv > drop.csv
     """
-    if date_field is not None and keep != "newest":
-        raise click.UsageError("--date-field belongs to --keep newest")
+    if (keep == "newest") != (date_field is not None):
+        raise click.UsageError("--keep newest and --date-field FIELD belong together")
     if _is_collection(paths):
-        records, vectors = _of_collection(paths[0], where)
+        report, texts = _of_collection(paths[0], threshold, keep, date_field, where)
     else:
         if where is not None:
             raise click.UsageError("--where is for collections")
         engine = {"device": device, "precision": precision or "float32", "threads": threads}
-        records, vectors = _of_files(paths, read_options_of(reading), model, engine, verbose)
-    report = _compare(records, vectors, threshold, keep, date_field)
+        options = read_options_of(reading)
+        report, texts = _of_files(paths, threshold, keep, date_field, options, model, engine, verbose)
     if form == "json":
         write_object(report.to_dict())
     elif form is None:
-        write_rows(_table_rows(report, {record.id: record.text for record in records}), _COLUMNS, None)
+        write_rows(_table_rows(report, texts), _COLUMNS, None)
     else:
         write_rows(report.rows(), (), form)
     talk(_summary(report))
@@ -120,17 +119,32 @@ def _is_collection(paths: Sequence[str]) -> bool:
     return bool(found)
 
 
-def _of_collection(place: str, where: str | None) -> tuple[list[Record], Matrix]:
+def _of_collection(
+    place: str, threshold: float, keep: Rule, date_field: str | None, where: str | None
+) -> tuple[DuplicateReport, Mapping[str, str]]:
     from textkin.collection import Collection
 
     with Collection(place, create=False) as collection:
-        records = list(collection.records(where))
-        return records, collection.vectors([record.id for record in records])
+        with bar("comparing") as progress:
+            report = collection.duplicates(
+                threshold, keep=keep, date_field=date_field, where=where, progress=progress
+            )
+        named = {name for group in report for name in (group.kept, *(record.id for record in group.dropped))}
+        texts = {record.id: record.text for record in collection.records(where) if record.id in named}
+    return report, texts
 
 
 def _of_files(
-    paths: Sequence[str], options: ReadOptions, model: str | None, engine: Mapping[str, Any], verbose: bool
-) -> tuple[list[Record], Matrix]:
+    paths: Sequence[str],
+    threshold: float,
+    keep: Rule,
+    date_field: str | None,
+    options: ReadOptions,
+    model: str | None,
+    engine: Mapping[str, Any],
+    verbose: bool,
+) -> tuple[DuplicateReport, Mapping[str, str]]:
+    from textkin.duplicates.find import find_duplicates
     from textkin.jobs.embedding import embed_records, record_vectors
     from textkin.ledger import Ledger
     from textkin.text.read import read_inputs
@@ -142,25 +156,12 @@ def _of_files(
         embedded = embed_records(loaded.unwrap(), records, ledger, progress)
     talk(f"{counted(embedded.embedded, 'text')} embedded now, {embedded.from_ledger:,} from the ledger")
     tell_cut(embedded.truncated)
-    return records, record_vectors(embedded.records, embedded.vectors)
-
-
-def _compare(
-    records: Sequence[Record], vectors: Matrix, threshold: float, keep: Rule, date_field: str | None
-) -> DuplicateReport:
-    from textkin.duplicates.find import find_duplicates
-
+    vectors = record_vectors(embedded.records, embedded.vectors)
+    ids, texts = [record.id for record in records], [record.text for record in records]
     dates = None if date_field is None else [record.metadata.get(date_field) for record in records]
     with bar("comparing") as progress:
-        return find_duplicates(
-            [record.id for record in records],
-            [record.text for record in records],
-            vectors,
-            threshold,
-            keep="last" if keep == "newest" and dates is None else keep,
-            dates=dates,
-            progress=progress,
-        )
+        report = find_duplicates(ids, texts, vectors, threshold, keep=keep, dates=dates, progress=progress)
+    return report, dict(zip(ids, texts, strict=True))
 
 
 def _table_rows(report: DuplicateReport, texts: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -114,8 +114,8 @@ def prune(model: str | None, days: int | None, everything: bool, as_json: bool) 
     """
     from textkin.ledger import Ledger
 
-    if everything and (model is not None or days is not None):
-        raise click.UsageError("--all goes alone")
+    if everything == (model is not None or days is not None):
+        raise click.UsageError("say what to forget: --model, --older-than, or --all alone")
     with Ledger() as opened:
         gone = opened.prune(model, 0 if everything else days)
         left = opened.size()

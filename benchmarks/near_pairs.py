@@ -1,11 +1,11 @@
 """The exact join: complete against float64 brute force, and its time against float32 brute force.
 
-    python benchmarks/near_pairs.py [--rows 40000] [--vectors FILE.npy]
+    python benchmarks/near_pairs.py [--rows 40000] [--thresholds 0.95 0.8] [--vectors FILE.npy]
 
 Prints, for each set of vectors and threshold: the pairs found, and whether they are exactly those of brute force
-in float64; and the time of blocked float32 brute force, run just before each join (with the block size that was best
-in this run), as a multiple of the join's: by the clock, and by processor time, which other work on the machine
-disturbs less.
+in float64; and the time of blocked float32 brute force, run just before each join (with the block size that was
+best in this run), as a multiple of the join's: by the clock, and by processor time, which other work on the machine
+disturbs less. With OPENBLAS_NUM_THREADS=1 brute force runs in one thread, and processor times compare best.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def report(name: str, vectors: Array, thresholds: tuple[float, ...], check: int)
         steps = ", ".join(f"{columns} columns left {left:,}" for columns, left in stats.steps)
         print(
             f"  {threshold:.2f}: {len(wanted):,} pairs of the first {len(part):,} rows "
-            f"{'all found, no other' if same else 'DIFFER'}; of all rows {stats.found:,} ({slow[2]:,} by float32) in "
-            f"{fast[0]:.2f} s; brute force takes {slow[0] / fast[0]:.1f} times as long, "
+            f"{'all found, no other' if same else 'DIFFER'}; of all rows {stats.found:,} "
+            f"({slow[2]:,} by float32) in {fast[0]:.2f} s; brute force takes {slow[0] / fast[0]:.1f} times as long, "
             f"{slow[1] / fast[1]:.1f} times the processor time ({steps}; margin {stats.margin:.1e})",
             flush=True,
         )
@@ -125,15 +125,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=40_000)
     parser.add_argument("--check", type=int, default=8000, help="rows compared with float64 brute force")
     parser.add_argument("--vectors", type=Path, help="real vectors (.npy): measured as they are, and enlarged")
+    parser.add_argument("--thresholds", type=float, nargs="+", default=THRESHOLDS)
     options = parser.parse_args()
-    print(f"Python {platform.python_version()}, NumPy {np.__version__}, {os.cpu_count()} processors")
+    print(f"Python {platform.python_version()}, NumPy {np.__version__}, {os.cpu_count()} processors", flush=True)
     sets: list[tuple[str, Array]] = []
     if options.vectors:
         real = np.load(options.vectors).astype(np.float32)
         sets += [("real", real), ("enlarged from real", like_file(real)(options.rows))]
     sets += [(make.__name__, make(options.rows)) for make in (text_like, clustered, isotropic)]
     for name, vectors in sets:
-        report(name, vectors, THRESHOLDS, options.check)
+        report(name, vectors, tuple(options.thresholds), options.check)
 
 
 def _with_copies(rng: np.random.Generator, rows: npt.NDArray[np.float64]) -> Array:

@@ -15,11 +15,12 @@ from textkin.types import Matrix
 _SMALL_PRODUCT = 1 << 18
 """Multiplications up to which OpenBLAS works in the calling thread, so that our threads run side by side.
 
-Measured on 2 cores with 16 columns: 0.35 ns a pair, against 0.8 with the library's own threads.
+Measured on 2 cores with 16 columns: 0.35 ns a pair, against 0.8 with the library's own threads (and 25 where other
+processes keep the cores busy).
 """
 _THIN = 128
 _BAND_ROWS = 2048
-_WIDE_ROWS = 1024
+_WIDE_ROWS = 2048
 _BATCH = 1 << 14
 _DENSE = 0.01
 """Part of a tile from which one float64 product of the tile is cheaper than scoring candidates singly."""

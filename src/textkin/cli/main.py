@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -14,11 +15,12 @@ import click
 
 from textkin._version import __version__
 from textkin.cli.output import safe
-from textkin.errors import TextkinError
+from textkin.errors import StorageFullError, TextkinError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 BUG = 70
+_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 COMMANDS = {
     "demo": ("textkin.cli.demo:demo", "Index this Python's own documentation and search it."),
@@ -84,6 +86,13 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             _drop_output()
             raise click.exceptions.Exit(BROKEN_PIPE) from None
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            _drop_output()
+            raise StorageFullError(
+                f"no room left to write the output ({error.strerror}); it is incomplete"
+            ) from error
         return result
 
 
@@ -145,7 +154,7 @@ def _forgive_characters() -> None:
 
 
 def _drop_output() -> None:
-    """Point stdout to nowhere: its reader is gone, and the last flush at exit must not complain."""
+    """Point stdout to nowhere: it can take no more, and the last flush at exit must not complain."""
     try:
         number = sys.stdout.fileno()
     except OSError:

@@ -21,6 +21,8 @@ _SCORES: Final = 1 << 22
 _GATHERED: Final = 1 << 24
 """Numbers of the matrix copied at a time."""
 _DENSE: Final = 0.5
+_LOOKED_AT: Final = 128
+"""Values of which only the best is looked at to find a low border."""
 
 
 def best_records(matrix: PassageMatrix, queries: Matrix, k: int, selected: Integers | None) -> list[Found]:
@@ -51,33 +53,51 @@ def _candidates(matrix: PassageMatrix, queries: Matrix, k: int, selected: Intege
     places = [np.zeros(0, dtype=np.int64) for _ in queries]
     scores = [np.zeros(0, dtype=np.float32) for _ in queries]
     borders = np.full(len(queries), -np.inf, dtype=np.float32)
-    for records, block in _record_scores(matrix, queries, selected):
-        for query, columns in _above(block, borders):
-            values = np.concatenate((scores[query], block[query, columns]))
-            kept = np.concatenate((places[query], records[columns]))
+    for start, block in _record_scores(matrix, queries, selected):
+        for query, columns in _above(block, borders, k, margin):
+            kept, values = columns + start, block[query, columns]
+            if len(places[query]):
+                values = np.concatenate((scores[query], values))
+                kept = np.concatenate((places[query], kept))
             if len(values) > k:
-                borders[query] = np.partition(values, len(values) - k)[len(values) - k] - margin
+                borders[query] = _kth_best(values, k) - margin
                 good = np.flatnonzero(values >= borders[query])
                 kept, values = kept[good], values[good]
             places[query], scores[query] = kept, values
-    return places
+    return places if selected is None else [selected[kept] for kept in places]
 
 
-def _above(block: Matrix, borders: npt.NDArray[np.float32]) -> Iterator[tuple[int, Integers | slice]]:
+def _kth_best(values: npt.NDArray[np.float32], k: int) -> np.float32:
+    best: np.float32 = np.partition(values, len(values) - k)[len(values) - k]
+    return best
+
+
+def _low_border(values: npt.NDArray[np.float32], k: int) -> np.float32:
+    """A number that k values reach at least: much faster found than the k-th best, and seldom far below it."""
+    blocks = len(values) // _LOOKED_AT
+    if blocks < 4 * k:
+        return _kth_best(values, k) if len(values) > k else np.float32(-np.inf)
+    return _kth_best(values[: blocks * _LOOKED_AT].reshape(blocks, _LOOKED_AT).max(axis=1), k)
+
+
+def _above(
+    block: Matrix, borders: npt.NDArray[np.float32], k: int, margin: np.float32
+) -> Iterator[tuple[int, Integers]]:
     """The columns of each row that reach its border; rows without any are left out."""
     if np.isneginf(borders).all():
-        yield from ((row, slice(None)) for row in range(len(block)))
+        for row, values in enumerate(block):
+            yield row, np.flatnonzero(values >= _low_border(values, k) - margin)
         return
     rows, columns = np.nonzero(block >= borders[:, None])
     edges = np.searchsorted(rows, np.arange(len(block) + 1))
-    for row in np.flatnonzero(np.diff(edges)):
-        yield int(row), columns[edges[row] : edges[row + 1]]
+    for row in np.flatnonzero(np.diff(edges)).tolist():
+        yield row, columns[edges[row] : edges[row + 1]]
 
 
 def _record_scores(
     matrix: PassageMatrix, queries: Matrix, selected: Integers | None
-) -> Iterator[tuple[Integers, Matrix]]:
-    """Blocks of records, and each query's best score in each record ``(q, records)``."""
+) -> Iterator[tuple[int, Matrix]]:
+    """Blocks of records: the place of the first (in ``selected``), and each query's best score in each record."""
     most = _SCORES // len(queries)
     if selected is None:
         ends = matrix.firsts[1:]
@@ -88,24 +108,26 @@ def _record_scores(
     while start < len(ends):
         done = int(ends[start - 1]) if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, done + most, side="right")))
-        starts = np.concatenate(([0], ends[start : stop - 1] - done))
-        records = np.arange(start, stop) if selected is None else selected[start:stop]
-        scores = _row_scores(matrix, queries, records, starts, int(ends[stop - 1]) - done)
-        if scores.shape[1] != len(records):
+        count = int(ends[stop - 1]) - done
+        if selected is None:
+            scores = _product(queries, matrix.rows[done : done + count])
+        else:
+            scores = _selected_scores(matrix, queries, selected[start:stop], count)
+        if count != stop - start:
+            starts = np.concatenate(([0], ends[start : stop - 1] - done))
             scores = np.maximum.reduceat(scores, starts, axis=1)
-        yield records, scores
+        yield start, scores
         start = stop
 
 
-def _row_scores(matrix: PassageMatrix, queries: Matrix, records: Integers, starts: Integers, count: int) -> Matrix:
+def _selected_scores(matrix: PassageMatrix, queries: Matrix, records: Integers, count: int) -> Matrix:
     """Scores ``(q, count)`` of all passages of these records."""
     low, high = int(matrix.firsts[records[0]]), int(matrix.firsts[records[-1] + 1])
     if count == high - low:
         return _product(queries, matrix.rows[low:high])
-    rows = _rows_of(matrix, records, starts, count)
+    rows = _rows_of(matrix, records)
     if count >= _DENSE * (high - low):
-        every = _product(queries, matrix.rows[low:high])
-        return every[:, rows - low]
+        return _product(queries, matrix.rows[low:high])[:, rows - low]
     return _product(queries, matrix.rows[rows])
 
 
@@ -117,10 +139,12 @@ def _product(queries: Matrix, rows: Matrix) -> Matrix:
     return scores
 
 
-def _rows_of(matrix: PassageMatrix, records: Integers, starts: Integers, count: int) -> Integers:
-    """All rows of these records, where ``starts`` says at which place of the result each begins."""
-    lengths = np.diff(starts, append=count)
-    return np.arange(count) + np.repeat(matrix.firsts[records] - starts, lengths)
+def _rows_of(matrix: PassageMatrix, records: Integers) -> Integers:
+    """All rows of these records, record by record."""
+    lengths = matrix.firsts[records + 1] - matrix.firsts[records]
+    ends = np.cumsum(lengths)
+    rows: Integers = np.arange(ends[-1]) + np.repeat(matrix.firsts[records] - ends + lengths, lengths)
+    return rows
 
 
 def _ranked(matrix: PassageMatrix, query: Matrix, k: int, records: Integers) -> Found:
@@ -131,7 +155,7 @@ def _ranked(matrix: PassageMatrix, query: Matrix, k: int, records: Integers) -> 
     lengths = matrix.firsts[records + 1] - matrix.firsts[records]
     ends = np.cumsum(lengths)
     starts = ends - lengths
-    rows = _rows_of(matrix, records, starts, int(ends[-1]))
+    rows = _rows_of(matrix, records)
     step = max(1, _SCORES // len(query))
     # Products of float32 are exact in float64, and each row is summed alike wherever it stands: equal rows tie.
     scores = np.concatenate(

@@ -5,7 +5,8 @@
 Prints, for each set of vectors and threshold: the pairs found, and whether they are exactly those of brute force
 in float64; and the time of blocked float32 brute force, run just before each join (with the block size that was
 best in this run), as a multiple of the join's: by the clock, and by processor time, which other work on the
-machine disturbs less. With OPENBLAS_NUM_THREADS=1 brute force runs in one thread, and processor times compare best.
+machine disturbs less. With OPENBLAS_NUM_THREADS=1 brute force runs in one thread, and processor times compare
+best.
 """
 
 from __future__ import annotations
@@ -113,9 +114,9 @@ def report(name: str, vectors: Array, thresholds: tuple[float, ...], check: int)
         steps = ", ".join(f"{columns} columns left {left:,}" for columns, left in stats.steps)
         print(
             f"  {threshold:.2f}: {len(wanted):,} pairs of the first {len(part):,} rows "
-            f"{'all found, no other' if same else 'DIFFER'}; of all rows {stats.found:,} "
-            f"({slow[2]:,} by float32) in {fast[0]:.2f} s; brute force takes "
-            f"{slow[0] / fast[0]:.1f} times as long, {slow[1] / fast[1]:.1f} times the processor time ({steps}; margin {stats.margin:.1e})",
+            f"{'all found, no other' if same else 'DIFFER'}; of all rows {stats.found:,} ({slow[2]:,} by float32) "
+            f"in {fast[0]:.2f} s; brute force takes {slow[0] / fast[0]:.1f} times as long, "
+            f"{slow[1] / fast[1]:.1f} times the processor time ({steps}; margin {stats.margin:.1e})",
             flush=True,
         )
 

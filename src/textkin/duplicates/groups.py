@@ -141,9 +141,8 @@ class DuplicateReport:
             return f"{self.total:,} records, no near-duplicates at {self.threshold:g}"
         gone, groups = len(self._gone), len(self.groups)
         return (
-            f"{self.total:,} records: {gone:,} near-duplicate{'' if gone == 1 else 's'} at {self.threshold:g} in "
-            f"{len(self.groups):,} group{'' if len(self.groups) == 1 else 's'}; "
-            f"{self.total - gone:,} kept ({self.keep})"
+            f"{self.total:,} records: {gone:,} near-duplicate{'s' * (gone != 1)} at {self.threshold:g} in "
+            f"{groups:,} group{'s' * (groups != 1)}; {self.total - gone:,} kept ({self.keep})"
         )
 
     def at(self, threshold: float) -> DuplicateReport:

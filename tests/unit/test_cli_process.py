@@ -141,3 +141,16 @@ def test_interrupting_keeps_what_was_stored_and_the_same_command_goes_on(place: 
     rest = json.loads(textkin("index", "many.jsonl", "--to", "n.kin", "--no-ledger", "--json").stdout)
     assert rest["unchanged"] == stored
     assert rest["added"] == total - stored
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_output_that_finds_no_room_is_an_error(place: Path, form: list[str]) -> None:
+    textkin("add", "n.kin", "a text", "--model", "hashing")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*TEXTKIN, "list", "n.kin", *form], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 10
+    assert done.stderr.startswith("error: no room left")
+    assert "Traceback" not in done.stderr

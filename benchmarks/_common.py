@@ -243,7 +243,7 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         type=Path,
-        default=os.environ.get("TEXTKIN_BENCH_DATA"),
+        default=os.environ.get("TEXTKIN_BENCH_DATA") or None,
         help="folder with real texts, see benchmarks/README.md (environment: TEXTKIN_BENCH_DATA)",
     )
     parser.add_argument("--work", type=Path, help="folder for vectors that are kept between runs")

@@ -10,11 +10,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 
 from _common import environment_with
 from _kill_checks import Snapshot
 
-_PATIENCE = 600.0
+_PATIENCE = 3600.0
 
 
 @dataclass(slots=True)
@@ -113,6 +114,16 @@ class Victim:
         except subprocess.TimeoutExpired:
             self.process.kill()
         return self.finish() == -9
+
+    def __enter__(self) -> Victim:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
 
     def finish(self) -> int:
         """Wait for the end; the exit status."""

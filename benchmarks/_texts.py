@@ -24,7 +24,11 @@ def require_data(data: Path | None, what: str) -> Path:
         NoDataError: there is none.
     """
     if data is None or not Path(data).is_dir():
-        raise NoDataError(f"this needs {what}: give --data DIR or set TEXTKIN_BENCH_DATA (benchmarks/README.md)")
+        given = "none is given" if data is None else f"{data} is not a folder"
+        raise NoDataError(
+            f"a data folder with {what} is needed, and {given}: "
+            "--data DIR or TEXTKIN_BENCH_DATA (benchmarks/README.md)"
+        )
     return Path(data)
 
 
@@ -32,6 +36,7 @@ def short_texts(data: Path | None, count: int) -> list[str]:
     """``count`` different one-line texts in random order: package summaries and question titles."""
     if data is None:
         return _picked((_first_sentence(text) for text in _documentation()), count)
+    require_data(data, "short texts")
     half = count // 2
     titles = (row["title"] for row in read_tsv(data / "stackoverflow_titles" / "titles.tsv"))
     return _picked([*_picked(titles, half), *_picked(_summaries(data), count - half)], count)
@@ -41,6 +46,7 @@ def mixed_texts(data: Path | None, count: int) -> list[str]:
     """``count`` different texts in random order: abstracts, paragraphs and one-liners, a third each."""
     if data is None:
         return _picked(_documentation(), count)
+    require_data(data, "texts of mixed length")
     third = count // 3
     abstracts = (text for _, text in scifact_documents(data))
     parts = [

@@ -72,11 +72,12 @@ def undisturbed(case: Case, model: str, folder: Path) -> Round:
     turn = new_round(case, folder)
     case.before = snapshot(turn.place) if (turn.place / "collection.db").exists() else None
     turn.log.unlink(missing_ok=True)
-    victim = Victim(turn, model)
-    if victim.finish() != 0:
-        raise SystemExit(f"the undisturbed run of {case.name!r} failed:\n{victim.errors()}")
+    with Victim(turn, model) as victim:
+        if victim.finish() != 0:
+            raise SystemExit(f"the undisturbed run of {case.name!r} failed:\n{victim.errors()}")
+        seconds = time.perf_counter() - victim.start
     case.marks = [("", 0.0), *((said[0], when) for said, when in victim.said)]
-    case.marks.append(("end", time.perf_counter() - victim.start))
+    case.marks.append(("end", seconds))
     case.wanted = snapshot(turn.place)
     say(f"  {case.name}: {len(case.wanted.records):,} records in {case.marks[-1][1]:.1f} s undisturbed")
     return turn
@@ -124,8 +125,8 @@ def one_round(case: Case, model: str, folder: Path, kills: int, chance: random.R
     turn = new_round(case, folder / "round")
     turn.log.unlink(missing_ok=True)
     for number in range(kills + 1):
-        victim = Victim(turn, model)
-        alive = victim.finish() != -9 if number == kills else not victim.kill_at(a_moment(case, chance))
+        with Victim(turn, model) as victim:
+            alive = victim.finish() != -9 if number == kills else not victim.kill_at(a_moment(case, chance))
         for (mark, *ids), _ in victim.said:
             if mark == "stored":
                 turn.acknowledged.update(dict.fromkeys(ids))
@@ -197,9 +198,9 @@ def fill(report: Report, kinds: Sequence[Case], found: Findings, model: str, see
     columns = (
         "work",
         "kills",
-        "before the first file",
-        "acknowledged records checked",
-        "sent to the model",
+        "before creation",
+        "acknowledged, checked",
+        "texts embedded",
         "again",
         "finished",
     )

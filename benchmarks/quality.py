@@ -88,7 +88,7 @@ class Scores:
 def pair_sets(data: Path) -> Iterator[Pairs]:
     """STS Benchmark and STS12 to 16, as far as they are at hand."""
     published = {"en-dev": "STSBenchmarkMultilingualSTS dev en", "en-test": "STSBenchmark test default"}
-    for split in ("en-train", "en-dev", "en-test"):
+    for split in ("en-dev", "en-test", "en-train"):
         file = data / "stsb_multi" / f"{split}.tsv"
         if file.exists():
             yield _pairs(f"STS-B {split[3:]}", list(read_tsv(file)), published.get(split))

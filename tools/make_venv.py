@@ -31,10 +31,13 @@ def main() -> int:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         print(f"Install it, then run make again:\n\n    sudo apt-get install -y {package}\n")
         return 1
-    print(f"Installing {package} (running as root) ...")
+    print(f"Installing {package} (running as root) ...", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-qq"], check=True, env=quiet)
-    subprocess.run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", package], check=True, env=quiet)
+    for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
+        done = subprocess.run(["apt-get", "-qq", *command], env=quiet, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            print(f"apt-get {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+            return 1
     # A new process: this one has already looked for ensurepip and found nothing.
     return subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=False).returncode
 

@@ -71,6 +71,7 @@ class FeedMaker:
             "slots": slots,
             "places": np.flatnonzero(valid),
             "lengths": lengths.astype(np.int32),
+            "even": np.array(lengths.min() == longest),
         }
         if "shares" in self.inputs:
             rows = np.repeat(np.arange(len(texts)), lengths)

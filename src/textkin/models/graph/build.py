@@ -98,6 +98,7 @@ def build(layout: Layout, family: Family, precision: Literal["float32", "int8"],
         "slots": proto.value("slots", proto.INT64, ["texts", "longest"]),
         "places": proto.value("places", proto.INT64, ["tokens"]),
         "lengths": proto.value("lengths", proto.INT32, ["texts"]),
+        "even": proto.value("even", proto.BOOL, []),
     }
     sheets = sum(mode != "max" for mode in layout.pooling.modes)
     if sheets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from textkin.models.graph import proto
 from textkin.models.graph.families import Family, relative_buckets
 from textkin.models.graph.linear import Linear
 from textkin.models.graph.parts import Parts, find
@@ -20,6 +21,7 @@ class Encoder:
         slots ``(texts, longest)`` int64: which token stands in each place of the padded form.
         places ``(tokens,)`` int64: the opposite: where in the (flattened) padded form each token stands.
         lengths ``(texts,)`` int32: tokens of each text.
+        even ``()`` bool: whether all texts are of one length.
 
     Only attention sees the padded form; all linear layers work on tokens without padding.
     """
@@ -86,14 +88,24 @@ class Encoder:
     def _attention(self, query: str, key: str, value: str, added: str, bias: str) -> str:
         """``(tokens, hidden)`` from the padded forms ``(texts, longest, hidden)``."""
         parts = self._parts
-        mixed = parts.fused(
+        inputs = (query, key, value, added)
+        # Without a mask attention takes a faster way, and most batches hold texts of one length.
+        bare, masked = (self._mixed((*inputs, lengths, bias)) for lengths in ("", "lengths"))
+        mixed = parts.node("If", "even", then_branch=bare, else_branch=masked)
+        flat = parts.node("Reshape", mixed, parts.ints(-1, self._family.hidden))
+        return parts.node("Gather", flat, "places")
+
+    def _mixed(self, inputs: tuple[str, ...]) -> proto.Branch:
+        output = f"{inputs[0]}_{inputs[4] or 'bare'}"
+        node = proto.node(
             "MultiHeadAttention",
-            *(query, key, value, added, "lengths", bias),
+            inputs,
+            [output],
+            proto.MICROSOFT,
             num_heads=self._family.heads,
             mask_filter_value=_NEVER,
         )
-        flat = parts.node("Reshape", mixed, parts.ints(-1, self._family.hidden))
-        return parts.node("Gather", flat, "places")
+        return proto.branch([node], output)
 
     def _norm(self, rows: str, name: str, width: int) -> str:
         scale, shift = self._norm_weights(name, width)

@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-FLOAT, UINT8, INT8, INT32, INT64 = 1, 2, 3, 6, 7
+FLOAT, UINT8, INT8, INT32, INT64, BOOL = 1, 2, 3, 6, 7, 9
 _TYPES = {"float32": FLOAT, "uint8": UINT8, "int8": INT8, "int32": INT32, "int64": INT64}
 _IR_VERSION = 10
 MICROSOFT = "com.microsoft"
 _OPSETS = {"": 20, MICROSOFT: 1}
 
-Attribute = int | float | str | Sequence[int]
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A graph inside a node: a GraphProto."""
+
+    graph: bytes
+
+
+Attribute = int | float | str | Sequence[int] | Branch
 
 
 def onnx_type(array: npt.NDArray[np.generic]) -> int:
@@ -71,6 +80,12 @@ def model(
     return b"".join([_int(1, _IR_VERSION), _text(2, "textkin"), _bytes(7, b"".join(graph)), *opsets])
 
 
+def branch(nodes: Sequence[bytes], output: str) -> Branch:
+    """A branch of an If; it sees the names around it."""
+    bare = _text(1, output)  # its type is worked out by the reader
+    return Branch(b"".join([*(_bytes(1, item) for item in nodes), _text(2, output), _bytes(12, bare)]))
+
+
 def _tensor_head(name: str, array: npt.NDArray[np.generic]) -> bytes:
     return b"".join(_int(1, size) for size in array.shape) + _int(2, onnx_type(array)) + _text(8, name)
 
@@ -83,6 +98,8 @@ def _attribute(name: str, value: Attribute) -> bytes:
         return head + b"\x15" + struct.pack("<f", value) + _int(20, 1)
     if isinstance(value, str):
         return head + _bytes(4, value.encode()) + _int(20, 3)
+    if isinstance(value, Branch):
+        return head + _bytes(6, value.graph) + _int(20, 5)
     return head + b"".join(_int(8, item) for item in value) + _int(20, 7)
 
 

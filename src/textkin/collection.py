@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from textkin.jobs.embedding import embed_records, record_vectors
 from textkin.jobs.files import index_files
 from textkin.jobs.indexing import IndexReport, index
 from textkin.ledger import Ledger, embed
-from textkin.models.embedding_model import warn_truncated
+from textkin.models.embedding_model import TruncationWarning
 from textkin.opened import OpenedModel
 from textkin.search.clusters import Cluster, find_clusters
 from textkin.search.outliers import Outlier, find_outliers
@@ -443,7 +444,13 @@ class Collection:
         self._require_filled()
         model = self._model.get()
         result = embed(model, [query], "query", self._ledger())
-        warn_truncated(result.truncated, 1, model.info)
+        if result.truncated:
+            warnings.warn(
+                f"the query is longer than the {model.info.max_tokens} tokens that {model.info.name} reads; "
+                "only its beginning counts",
+                TruncationWarning,
+                stacklevel=3,
+            )
         return result.vectors[0]
 
     def _nearest(

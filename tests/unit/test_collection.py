@@ -18,6 +18,7 @@ from textkin.errors import (
     StoreNotFoundError,
 )
 from textkin.ledger import Ledger
+from textkin.models.embedding_model import TruncationWarning
 from textkin.models.hashing import HashingModel
 from textkin.types import Embedded, ModelInfo, Progress, Role
 
@@ -240,7 +241,8 @@ def test_another_engine_with_the_same_vectors_is_accepted_and_remembered(
     notes: textkin.Collection, tmp_path: Path
 ) -> None:
     notes.close()
-    with textkin.Collection(tmp_path / "notes.kin", Encoder(noise=1e-6)) as other:
+    # Without the ledger, which would know the vectors by their canaries and give them one fingerprint.
+    with textkin.Collection(tmp_path / "notes.kin", Encoder(noise=1e-6), ledger=False) as other:
         assert other.search("refunds", k=1)[0].id in ("r1", "r2")
         assert other.add("refunds again").added == 1
         header = other._store.header
@@ -248,6 +250,18 @@ def test_another_engine_with_the_same_vectors_is_accepted_and_remembered(
         assert len(header.accepted) == 1
     with pytest.raises(ModelMismatchError):
         textkin.Collection(tmp_path / "notes.kin", Encoder(noise=0.01))
+
+
+def test_another_engine_shares_what_the_ledger_holds(notes: textkin.Collection, tmp_path: Path) -> None:
+    with textkin.Collection(tmp_path / "other.kin", Encoder(noise=1e-6)) as other:
+        assert other.add(TEXTS).from_ledger == 4
+    with Ledger() as ledger:
+        assert [use.name for use in ledger.stats()] == ["hashing"]
+
+
+def test_a_cut_query_is_warned_of(notes: textkin.Collection) -> None:
+    with pytest.warns(TruncationWarning, match="the query is longer than the 512 tokens"):
+        notes.search("refunds " * 600, k=1)
 
 
 def test_an_object_keeps_its_fingerprint_in_spite_of_noise(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import Any
 
@@ -14,10 +13,8 @@ from textkin.cli.options import model_option, place_argument
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_row, tell_truncated
 from textkin.errors import InputError
+from textkin.text.csv_table import typed
 from textkin.text.digest import well_formed
-
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
 @click.command()
@@ -100,14 +97,5 @@ def _metadata(pairs: tuple[str, ...], exact: str | None) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise InputError(f"--meta {pair!r}: expected KEY=VALUE, e.g. lang=en")
-        found[key] = _typed(value)
+        found[key] = typed(value)
     return found
-
-
-def _typed(value: str) -> Any:
-    """As a CSV cell is: plainly written numbers, true and false; empty is None; ``007`` stays text."""
-    if _INTEGER.fullmatch(value):
-        return int(value)
-    if _FLOAT.fullmatch(value):
-        return float(value)
-    return {"true": True, "false": False, "": None}.get(value.lower(), value)

@@ -59,7 +59,7 @@ def show(form: str | None) -> None:
 
     with Ledger() as opened:
         uses = opened.stats()
-        path, size = opened.path, opened.size()
+        path, size, most = opened.path, opened.size(), opened.size_limit
     rows = [
         {
             "model": use.name,
@@ -72,7 +72,8 @@ def show(form: str | None) -> None:
         for use in uses
     ]
     write_rows(rows, _COLUMNS, form)
-    talk(f"{path}: {counted(sum(use.texts for use in uses), 'vector')}, {size / 1e6:,.1f} MB")
+    bound = "" if most is None else f" of at most {most / 1e6:,.1f} MB"
+    talk(f"{path}: {counted(sum(use.texts for use in uses), 'vector')}, {size / 1e6:,.1f} MB{bound}")
 
 
 @ledger.command()

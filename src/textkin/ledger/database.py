@@ -217,6 +217,12 @@ class Ledger:
             for name, fingerprint, dimensions, texts, day in rows
         ]
 
+    @property
+    def size_limit(self) -> int | None:
+        """What `limit` was set to; None without one."""
+        with self._transaction(write=False) as connection:
+            return entries.limit(connection)
+
     def limit(self, bytes: int | None) -> int:
         """Set how much `size` may be, now and later; None takes the limit away.
 
@@ -272,6 +278,12 @@ class Ledger:
                 "canaries = excluded.canaries",
                 (info.fingerprint, info.name, info.dimensions, facts, rows.tobytes()),
             )
+
+    def knows(self, fingerprint: str) -> bool:
+        """Whether this model was introduced."""
+        with self._transaction(write=False) as connection:
+            row = connection.execute("SELECT 1 FROM models WHERE fingerprint = ?", (fingerprint,)).fetchone()
+        return row is not None
 
     def models(self) -> list[ModelInfo]:
         """The models that were introduced, by name."""

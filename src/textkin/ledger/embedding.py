@@ -11,6 +11,7 @@ import numpy.typing as npt
 from textkin.errors import BadVectorsError, InputError
 from textkin.ledger.database import Ledger
 from textkin.ledger.entries import Remembered
+from textkin.models.fingerprint import canary_vectors
 from textkin.text.digest import text_digest, well_formed
 from textkin.types import Embedded, Matrix, Model, Progress, Role
 from textkin.vectors.similarity import normalize
@@ -83,6 +84,8 @@ def embed(
     tokens = 0
     if from_ledger:
         work.report(0)
+    if missing and ledger is not None and not ledger.knows(info.fingerprint):
+        ledger.remember_model(info, canary_vectors(model))
     for start in range(0, len(missing), block):
         part = missing[start : start + block]
         owners = [rows_of[digest] for digest in part]

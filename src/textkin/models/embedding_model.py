@@ -119,7 +119,7 @@ class EmbeddingModel:
                 embedded = self._model.embed(checked, role, shown)
         else:
             embedded = self._model.embed(checked, role, progress)
-        warn_truncated(embedded.truncated, len(checked), self.info)
+        _warn_truncated(embedded.truncated, len(checked), self.info)
         return embedded.vectors[0] if single else embedded.vectors
 
     def encode_query(self, texts: str | Sequence[str]) -> Matrix | Vector:
@@ -139,7 +139,7 @@ class EmbeddingModel:
         return self._model.count_tokens(texts, role)
 
 
-def warn_truncated(rows: Sequence[int], total: int, info: ModelInfo) -> None:
+def _warn_truncated(rows: Sequence[int], total: int, info: ModelInfo) -> None:
     """Say which of ``total`` texts were longer than the model reads; silent when none was."""
     if not rows:
         return

@@ -91,6 +91,13 @@ class _Type:
         return float(cell) if "float" in self._all else cell
 
 
+def typed(cell: str) -> Scalar:
+    """A value as a CSV cell alone in its column: plain numbers, true, false; ``007`` stays text, empty is None."""
+    column = _Type()
+    column.see(cell)
+    return column.of(cell)
+
+
 def _rows(open_text: Open, delimiter: str, name: str, header: tuple[str, ...]) -> Iterator[Row]:
     with open_text() as file:
         rows = _cells(file, delimiter, name)

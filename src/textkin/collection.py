@@ -17,6 +17,7 @@ from textkin.duplicates.find import find_duplicates
 from textkin.duplicates.groups import DuplicateReport
 from textkin.duplicates.keep import Keep
 from textkin.errors import InputError, RecordNotFoundError
+from textkin.jobs.adding import text_records
 from textkin.jobs.embedding import embed_records, record_vectors
 from textkin.jobs.files import index_files
 from textkin.jobs.indexing import IndexReport, index
@@ -26,7 +27,7 @@ from textkin.opened import OpenedModel
 from textkin.search.clusters import Cluster, find_clusters
 from textkin.search.outliers import Outlier, find_outliers
 from textkin.stores.resolve import open_store
-from textkin.text.digest import text_digest, well_formed
+from textkin.text.digest import well_formed
 from textkin.text.options import OnSkip, ReadOptions, ignore_skip
 from textkin.types import Hit, Matrix, Metadata, ModelInfo, Progress, Record, Store
 from textkin.vectors.similarity import normalize
@@ -156,23 +157,9 @@ class Collection:
         Raises:
             InputError: lengths that differ, an id that comes twice, metadata that can't be kept.
         """
-        many = [texts] if isinstance(texts, str) else list(texts)
-        for number, text in enumerate(many):
-            if not isinstance(text, str):
-                raise InputError(f"text number {number} is a {type(text).__name__}, not a str: {text!r:.80}")
-        names = _default_ids(many) if ids is None else [ids] if isinstance(ids, str) else list(ids)
-        facts = _one_each(metadata, len(many))
-        for what, given in (("ids", names), ("metadata", facts)):
-            if len(given) != len(many):
-                raise InputError(f"{len(many)} texts but {len(given)} {what}; give one each")
-        for number, name in enumerate(names):
-            if not isinstance(name, str):
-                raise InputError(f"id number {number} is a {type(name).__name__}, not a str: {name!r:.80}")
-        records = (
-            Record(id=name, text=text, metadata=fact) for name, text, fact in zip(names, many, facts, strict=True)
-        )
+        records = text_records(texts, ids, metadata)
         with progress_of(progress, "adding") as shown:
-            return self.index(records, total=len(many), progress=shown)
+            return self.index(records, total=len(records), progress=shown)
 
     def index(
         self,
@@ -487,21 +474,3 @@ def _mean(passages: Matrix) -> Matrix:
 
 def _listed(ids: str | Sequence[str]) -> list[str]:
     return [ids] if isinstance(ids, str) else list(ids)
-
-
-def _one_each(metadata: Metadata | Iterable[Metadata] | None, count: int) -> list[Metadata]:
-    if metadata is None:
-        return [{}] * count
-    if isinstance(metadata, Mapping):
-        return [metadata] * count
-    return list(metadata)
-
-
-def _default_ids(texts: Sequence[str]) -> list[str]:
-    seen: dict[str, int] = {}
-    ids = []
-    for text in texts:
-        name = text_digest(well_formed(text)).hex()[:16]
-        seen[name] = seen.get(name, 0) + 1
-        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return ids

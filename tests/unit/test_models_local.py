@@ -229,12 +229,12 @@ def test_weights_of_another_shape(copy: Callable[..., Path]) -> None:
         LocalModel(folder, "x")
 
 
-def test_a_limit_beyond_the_position_table(copy: Callable[..., Path]) -> None:
-    folder = copy()
-    edit(folder / "tokenizer_config.json", model_max_length=4000)
+def test_a_limit_beyond_the_position_table_is_cut_to_it(copy: Callable[..., Path]) -> None:
+    folder = copy("roberta_mean")
     edit(folder / "sentence_bert_config.json", max_seq_length=4000)
-    with pytest.raises(UnsupportedModelError, match="4000"):
-        LocalModel(folder, "x")
+    model = LocalModel(folder, "x")
+    assert model.info.max_tokens == 40  # 42 positions, of which two are the padding token's
+    assert model.embed(["cat " * 500]).truncated == (0,)
 
 
 def test_a_device_that_is_not_there() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from textkin.errors import InputError, UnsupportedModelError
+from textkin.errors import InputError
 from textkin.models.batching import FeedMaker, plan, side_by_side, usable_cores
 from textkin.models.fingerprint import fingerprint
 from textkin.models.graph.build import build, weight_files
@@ -65,19 +66,19 @@ class LocalModel:
         encoder = family(layout.config)
         engines = providers(device, precision)
         on_cpu = engines[0] == "CPUExecutionProvider"
-        limit = encoder.longest if layout.max_length is None else layout.max_length
-        if limit > encoder.longest:
-            raise UnsupportedModelError(
-                f"{folder} asks for texts of {limit} tokens, but has positions for {encoder.longest}; "
-                f"lower max_seq_length in sentence_bert_config.json"
-            )
-        self._tokenizer = TextTokenizer(
-            layout.file("tokenizer.json"), layout.tokenizer_config, encoder.kind, limit, layout.lower_case
-        )
+        # Some folders promise more than their position table holds: the original fails on texts so long.
+        limit = min(layout.max_length or encoder.longest, encoder.longest)
         digest = partial(_digest, layout.folder, digests or {})
-        weights = [digest(path) for path in weight_files(layout)]
-        graph = build(layout, encoder, precision, weights)
-        self._run = Session(graph, engines)
+        # Eight-bit weights are cached under the digests; otherwise files are hashed while the session opens.
+        early = [digest(path) for path in weight_files(layout)] if precision == "int8" else []
+        graph = build(layout, encoder, precision, early)
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(Session, graph, engines)
+            self._tokenizer = TextTokenizer(
+                layout.file("tokenizer.json"), layout.tokenizer_config, encoder.kind, limit, layout.lower_case
+            )
+            facts = _facts(layout, encoder, early or [digest(path) for path in weight_files(layout)], digest)
+            self._run = opening.result()
         self._feeds = FeedMaker(encoder.padding, layout.pooling, graph.inputs)
         self._limit = limit
         self._dimensions = graph.dimensions
@@ -89,7 +90,6 @@ class LocalModel:
         self._threads = (threads or usable_cores()) if on_cpu else 1
         self._budget = BATCH_TOKENS if on_cpu else _DEVICE_BATCH_TOKENS
         scaled = bool(layout.steps) and isinstance(layout.steps[-1], Normalize)
-        facts = _facts(layout, encoder, weights, digest)
         facts |= {"max_length": limit, "dimensions": graph.dimensions, "precision": precision}
         self._info = ModelInfo(
             name=name,

@@ -277,3 +277,10 @@ def test_failed_table_with_an_id_column_may_hold_any_id() -> None:
     Path("d/t.json").write_text("[")
     (failure,) = Run("d", id_column="key").skipped
     assert failure.may_hold("anything", failure.source)
+
+
+def test_a_table_without_rows_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("text,n\n")
+    told: list[Skipped] = []
+    assert list(read_inputs([tmp_path], on_skip=told.append)) == []
+    assert [one.reason for one in told] == ["a table without rows"]

@@ -94,6 +94,7 @@ def records_of(
         InputError: a row without an id, or with one that came before.
     """
     used = {*columns.texts, columns.id}
+    number = 0
     for number, values in table.rows:
         if isinstance(values, str):
             on_skip(Skipped(name, values, row=number, source=source))
@@ -116,6 +117,8 @@ def records_of(
             if column not in used
         }
         yield Record(id=record_id, text=text, metadata=metadata, source=source)
+    if number == 0:
+        on_skip(Skipped(name, "a table without rows", source=source))
 
 
 def plain_scalar(value: Any) -> Scalar:

@@ -126,10 +126,10 @@ def test_a_killed_ledger_loses_nothing_that_was_acknowledged(tmp_path: Path) -> 
         first = acknowledged[-1][1] + 50
         keys = {hashlib.sha256(str(n).encode()).digest(): n for n in range(first + 50)}
         with Ledger(path) as ledger:
-            found = ledger.get("ab" * 32, "", list(keys))
+            found = ledger.recall("ab" * 32, "", list(keys))
             assert len(found) in (first, first + 50)
             assert {keys[key] for key in found} == set(range(len(found)))
             assert ledger.stats()[0].texts == len(found)
             for key in dice.sample(sorted(found), 20):
                 expected = np.random.default_rng(keys[key]).normal(size=D).astype(np.float32)
-                assert np.array_equal(found[key], expected)
+                assert np.array_equal(found[key].vector, expected)

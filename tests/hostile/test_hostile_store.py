@@ -189,7 +189,7 @@ with Ledger(PLACE / "ledger.db") as ledger:
     except StorageFullError as error:
         assert "ledger.db" in str(error)
     assert done >= 100
-    known = ledger.get("ab" * 32, "", [n.to_bytes(32, "big") for n in range(done + 100)])
+    known = ledger.recall("ab" * 32, "", [n.to_bytes(32, "big") for n in range(done + 100)])
     assert len(known) == done
     assert ledger.stats()[0].texts == done
 """
@@ -279,7 +279,7 @@ def test_a_ledger_in_a_read_only_place_is_read(tmp_path: Path) -> None:
     database.close()
     code = """
 with Ledger(PLACE / "ledger.db") as ledger:
-    assert len(ledger.get("ab" * 32, "", [bytes([n]) * 32 for n in range(256)])) == 200
+    assert len(ledger.recall("ab" * 32, "", [bytes([n]) * 32 for n in range(256)])) == 200
     refused(ReadOnlyError, lambda: ledger.put("ab" * 32, "", [b"x" * 32], unit(1)), "ledger.db")
     refused(ReadOnlyError, lambda: ledger.prune(older_than_days=0), "ledger.db")
 refused(ReadOnlyError, lambda: Ledger(PLACE / "new" / "ledger.db"), "ledger.db")
@@ -404,6 +404,42 @@ def test_folders_and_files_in_the_wrong_place(tmp_path: Path) -> None:
         Ledger(tmp_path)
 
 
+KILLED = """
+import os, signal
+if PLACE.suffix == ".db":
+    ledger = Ledger(PLACE)
+    for start in range(0, 200, 20):
+        ledger.put("cd" * 32, "", [bytes([n]) * 32 for n in range(start, start + 20)], unit(20, 7))
+else:
+    store = LocalStore(PLACE)
+    store.write_header(StoreHeader(MODEL, unit(16)))
+    for start in range(0, 200, 20):
+        store.upsert(records(1000 + start, 20), unit(20, 7))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is of POSIX")
+def test_the_log_of_a_database_that_was_moved_away_is_not_replayed_into_a_new_one(tmp_path: Path) -> None:
+    collection, ledger_file = tmp_path / "notes.kin", tmp_path / "ledger.db"
+    for place, database in ((collection, collection / DATABASE), (ledger_file, ledger_file)):
+        subprocess.run([sys.executable, "-c", COMMON + KILLED, str(place)], check=False, timeout=120)
+        assert database.with_name(database.name + "-wal").stat().st_size > 0
+        database.with_name(database.name + "-journal").write_bytes(b"left")
+        database.rename(tmp_path / "away")
+        assert database.with_name(database.name + "-wal").exists()
+        if place == database:
+            filled_ledger(place)
+            with Ledger(place) as ledger:
+                assert [use.fingerprint for use in ledger.stats()] == ["ab" * 32]
+        else:
+            exercise(filled(place))
+            with LocalStore(place) as store:
+                assert list(store.ids()) == [f"id{n}" for n in range(200)]
+                store.check()
+        assert not list(database.parent.glob(f"{database.name}-journal"))
+
+
 def test_an_unfinished_creation_is_begun_again(tmp_path: Path) -> None:
     place = tmp_path / "notes.kin"
     place.mkdir()
@@ -420,8 +456,8 @@ def test_an_unfinished_creation_is_begun_again(tmp_path: Path) -> None:
 def test_a_truncated_ledger_says_how_to_go_on(tmp_path: Path, left: int) -> None:
     path = filled_ledger(tmp_path / "ledger.db")
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(CorruptStoreError, match=r"ledger\.db is damaged.*Move it away"), Ledger(path) as ledger:
-        ledger.get("ab" * 32, "", [bytes([n]) * 32 for n in range(200)])
+    with pytest.raises(CorruptStoreError, match=r"ledger\.db is damaged.*Move it.*-wal"), Ledger(path) as ledger:
+        ledger.recall("ab" * 32, "", [bytes([n]) * 32 for n in range(200)])
     path.rename(path.with_suffix(".bad"))
     filled_ledger(path)
 
@@ -433,9 +469,9 @@ def test_a_single_wrong_bit_in_a_vector_is_noticed(tmp_path: Path) -> None:
     data[place + 9] ^= 1
     path.write_bytes(data)
     with Ledger(path) as ledger:
-        assert len(ledger.get("ab" * 32, "", [bytes([99]) * 32])) == 1
+        assert len(ledger.recall("ab" * 32, "", [bytes([99]) * 32])) == 1
         with pytest.raises(CorruptStoreError, match="checksum"):
-            ledger.get("ab" * 32, "", [bytes([100]) * 32])
+            ledger.recall("ab" * 32, "", [bytes([100]) * 32])
 
 
 def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -55,9 +56,9 @@ def test_it_lies_in_the_data_folder_and_stays(own_places: Path) -> None:
         assert ledger.path == own_places / "data" / "ledger.db"
         ledger.put(F, "", digests(3), unit(3))
     with Ledger() as ledger:
-        found = ledger.get(F, "", digests(5))
+        found = ledger.recall(F, "", digests(5))
     assert set(found) == set(digests(3))
-    assert all(np.array_equal(found[key], row) for key, row in zip(digests(3), unit(3), strict=True))
+    assert all(np.array_equal(found[key].vector, row) for key, row in zip(digests(3), unit(3), strict=True))
 
 
 def test_models_and_roles_are_kept_apart(ledger: Ledger) -> None:
@@ -69,9 +70,9 @@ def test_models_and_roles_are_kept_apart(ledger: Ledger) -> None:
         (F, "query", unit(1, 2)),
         (G, "document", unit(1, 3, 4)),
     ):
-        assert np.array_equal(ledger.get(fingerprint, role, digests(1))[digests(1)[0]], expected[0])
-    assert ledger.get(G, "query", digests(1)) == {}
-    assert ledger.get(F, "", digests(1)) == {}
+        assert np.array_equal(ledger.recall(fingerprint, role, digests(1))[digests(1)[0]].vector, expected[0])
+    assert ledger.recall(G, "query", digests(1)) == {}
+    assert ledger.recall(F, "", digests(1)) == {}
 
 
 def test_the_first_vector_of_a_text_stays(ledger: Ledger) -> None:
@@ -116,7 +117,7 @@ def test_sizes_and_uses_by_model(ledger: Ledger) -> None:
     ledger.put(F, "query", digests(1), unit(1))
     ledger.put(G, "", digests(9), unit(9))
     last_used(ledger, 19_000, digests(9))
-    ledger.get(F, "query", digests(1))
+    ledger.recall(F, "query", digests(1))
     uses = ledger.stats()
     assert [(use.name, use.fingerprint, use.texts, use.dimensions) for use in uses] == [
         ("cdcdcdcd", G, 9, D),
@@ -134,17 +135,17 @@ def test_the_limit_takes_what_was_not_used_for_longest(ledger: Ledger) -> None:
     ledger.put(F, "", digests(100), unit(100))
     last_used(ledger, 10, digests(100))
     last_used(ledger, 5, digests(20, 40))
-    ledger.get(F, "", digests(10))  # used today
+    ledger.recall(F, "", digests(10))  # used today
     half = ledger.size() // 2
     gone = ledger.limit(half)
     assert 50 <= gone <= 60
     assert ledger.size() <= half
-    left = set(ledger.get(F, "", digests(100)))
+    left = set(ledger.recall(F, "", digests(100)))
     assert set(digests(10)) <= left
     assert not set(digests(20, 40)) & left
     ledger.put(F, "", digests(30, 1000), unit(30))  # and from now on
     assert ledger.size() <= half
-    assert set(ledger.get(F, "", digests(30, 1000))) == set(digests(30, 1000))
+    assert set(ledger.recall(F, "", digests(30, 1000))) == set(digests(30, 1000))
     assert ledger.limit(None) == 0
     ledger.put(F, "", digests(100, 2000), unit(100))
     assert ledger.size() > half
@@ -184,7 +185,43 @@ def test_pruning(ledger: Ledger) -> None:
     assert ledger.prune(older_than_days=30) == 2
     assert ledger.prune(older_than_days=0) == 3 + 3 + 2
     assert ledger.size() == 0
-    assert ledger.get(F, "query", digests(5)) == {}
+    assert ledger.recall(F, "query", digests(5)) == {}
+
+
+def test_pruning_of_what_is_dated_wrongly(ledger: Ledger) -> None:
+    ledger.remember_model(info(), unit(16))
+    ledger.put(F, "", digests(6), unit(6))
+    last_used(ledger, 1_000_000, digests(2))  # the clock was wrong
+    for days in (-5, -1):
+        with pytest.raises(InputError, match=f"at least 0, not {days}"):
+            ledger.prune(older_than_days=days)
+        with pytest.raises(InputError, match="at least 0"):
+            ledger.prune("toy", older_than_days=days)
+    assert ledger.prune(older_than_days=1) == 0
+    assert len(ledger.recall(F, "", digests(6))) == 6
+    assert ledger.prune(older_than_days=0) == 6
+    ledger.put(F, "", digests(6), unit(6))
+    last_used(ledger, 1_000_000, digests(2))
+    assert ledger.prune("toy") == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be deleted there")
+def test_a_ledger_deleted_or_replaced_under_an_open_one_loses_nothing_new(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "ledger.db"
+    ledger = Ledger(path)
+    ledger.put(F, "", digests(3), unit(3))
+    shutil.rmtree(path.parent)
+    assert ledger.recall(F, "", digests(3)) == {}
+    ledger.put(F, "", digests(2), unit(2))
+    with Ledger(path) as other:
+        assert len(other.recall(F, "", digests(3))) == 2
+    path.rename(tmp_path / "away")
+    with Ledger(path) as other:
+        other.put(F, "", digests(1, 50), unit(1))
+        ledger.put(F, "", digests(1, 60), unit(1))
+        assert ledger.prune(older_than_days=9) == 0
+        ledger.close()
+        assert set(other.recall(F, "", digests(100))) == {*digests(1, 50), *digests(1, 60)}
 
 
 def test_use_is_noted_once_a_day(ledger: Ledger) -> None:
@@ -192,11 +229,11 @@ def test_use_is_noted_once_a_day(ledger: Ledger) -> None:
     ledger.close()
     data = ledger.path.read_bytes()
     with Ledger(ledger.path) as again:
-        again.get(F, "", digests(5))
+        again.recall(F, "", digests(5))
     assert ledger.path.read_bytes() == data
     last_used(ledger, 10, digests(2))
     with Ledger(ledger.path) as again:
-        again.get(F, "", digests(1))
+        again.recall(F, "", digests(1))
         assert again.prune(older_than_days=30) == 1
 
 
@@ -222,6 +259,31 @@ def test_models_are_known_by_their_canaries(ledger: Ledger) -> None:
     assert ledger.known_by_canaries(twin.astype(np.float32), 1e-2) == "0f" * 32
 
 
+def test_a_model_that_gives_zero_for_a_canary_is_known(ledger: Ledger) -> None:
+    one = unit(16, 1)
+    one[2] = 0
+    other = one.copy()
+    other[5] = 0
+    ledger.remember_model(info(F), one)
+    assert ledger.known_by_canaries(one, 1e-5) == F
+    assert ledger.known_by_canaries(other, 1e-5) is None
+    assert ledger.known_by_canaries(unit(16, 1), 1e-5) is None
+    ledger.remember_model(info(G), np.zeros((16, D), dtype=np.float32))
+    assert ledger.known_by_canaries(np.zeros((16, D), dtype=np.float32), 1e-5) == G
+    assert ledger.known_by_canaries(one, 1e-5) == F
+
+
+def test_models_of_one_kind_only_are_known_by_their_canaries(ledger: Ledger) -> None:
+    one = unit(16, 1)
+    ledger.remember_model(replace(info(F), details={"kind": "service"}), one)
+    ledger.remember_model(replace(info(G), details={}), one)
+    assert ledger.known_by_canaries(one, 1e-5) == F
+    assert ledger.known_by_canaries(one, 1e-5, kind="service") == F
+    assert ledger.known_by_canaries(one, 1e-5, kind="local") is None
+    ledger.remember_model(replace(info("ef" * 32), details={"kind": "local"}), one)
+    assert ledger.known_by_canaries(one, 1e-5, kind="local") == "ef" * 32
+
+
 def test_processes_and_threads_share_it(tmp_path: Path) -> None:
     code = """
 import hashlib, sys
@@ -237,7 +299,7 @@ with Ledger(Path(sys.argv[1])) as ledger:
     workers = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "12"]
     assert [worker.wait() for worker in workers] == [0, 0]
     with Ledger(path) as ledger:
-        assert len(ledger.get(F, "", digests(210))) == 210
+        assert len(ledger.recall(F, "", digests(210))) == 210
         assert ledger.stats()[0].texts == 210
         threads = [
             threading.Thread(target=ledger.put, args=(F, "", digests(20, 500 * n), unit(20, n, 4)))
@@ -262,7 +324,7 @@ os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "ledger.db")], check=False)
     with Ledger(tmp_path / "ledger.db") as ledger:
-        assert len(ledger.get(F, "", digests(1))) == 1
+        assert len(ledger.recall(F, "", digests(1))) == 1
 
 
 # -- embedding ----------------------------------------------------------------------------------------------
@@ -390,7 +452,7 @@ def test_bad_rows_are_named_by_the_texts_number(ledger: Ledger, row: int, value:
     rows[row] = value
     with pytest.raises(BadVectorsError, match=expected):
         embed(Answering(rows), ["known", "a", "too", "b"], "document", ledger)
-    assert len(ledger.get(Counting().info.fingerprint, "", [text_digest("a"), text_digest("b")])) == 0
+    assert len(ledger.recall(Counting().info.fingerprint, "", [text_digest("a"), text_digest("b")])) == 0
 
 
 @pytest.mark.parametrize(

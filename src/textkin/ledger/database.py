@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import threading
 import time
 import zlib
@@ -13,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import apsw
 import filelock
@@ -25,18 +23,27 @@ from textkin.errors import (
     InputError,
     ReadOnlyError,
     StorageFullError,
+    StoreError,
     StoreLockedError,
 )
-from textkin.ledger import entries
+from textkin.ledger import entries, models
 from textkin.ledger.entries import Remembered
 from textkin.ledger.schema import ENTRY_BYTES, LEDGER
 from textkin.stores.problems import translated
-from textkin.stores.sqlite import FrozenState, connect, create, frozen_state, migrate, transaction
-from textkin.types import Matrix, ModelInfo, Vector
-from textkin.vectors.similarity import normalize
+from textkin.stores.sqlite import (
+    FileIdentity,
+    FrozenState,
+    connect,
+    create,
+    frozen_state,
+    identity,
+    migrate,
+    transaction,
+)
+from textkin.types import Matrix, ModelInfo
 
 _DAY: Final = 86400
-_PRUNED_TO: Final = 0.9
+_LAST_DAY: Final = 2**63 - 1
 _EPOCH: Final = date(1970, 1, 1)
 
 
@@ -82,9 +89,9 @@ class Ledger:
         self._path = data_folder() / "ledger.db" if path is None else Path(path)
         self._timeout = timeout
         self._guard = threading.RLock()
-        if not self._path.exists():
-            self._create()
-        self._connection, self._frozen = self._connect()
+        self._closed = False
+        self._file: FileIdentity | None = None
+        self._open()
 
     def __repr__(self) -> str:
         return f"<Ledger {self._path}>"
@@ -105,16 +112,13 @@ class Ledger:
     def close(self) -> None:
         """Release the file. Closing twice is fine."""
         with self._guard:
+            self._closed = True
             self._connection.close(True)
 
     # -- vectors -------------------------------------------------------------------------------------------
 
-    def get(self, fingerprint: str, role: str, digests: Sequence[bytes]) -> dict[bytes, Vector]:
-        """The vectors of those texts that are known, by digest."""
-        return {digest: known.vector for digest, known in self.recall(fingerprint, role, digests).items()}
-
     def recall(self, fingerprint: str, role: str, digests: Sequence[bytes]) -> dict[bytes, Remembered]:
-        """As `get`, with what else is known of each text. Notes, once a day, that they were used."""
+        """What is known of those texts, by digest. Notes, once a day, that they were used."""
         today = int(time.time()) // _DAY
         known: dict[bytes, Remembered] = {}
         aged: list[tuple[int, int]] = []
@@ -246,17 +250,19 @@ class Ledger:
 
         Args:
             model: a model's name, or the beginning (4 digits or more) of its fingerprint.
-            older_than_days: 0 means all.
+            older_than_days: 0 means all, also what is dated in the future.
 
         Returns:
             How many went.
 
         Raises:
-            InputError: neither is given, or no model or more than one is meant.
+            InputError: neither is given, days under 0, or no model or more than one is meant.
         """
         if model is None and older_than_days is None:
             raise InputError("say what to prune: a model, or older_than_days (0 means everything)")
-        newest = int(time.time()) // _DAY - (older_than_days or 0)
+        if older_than_days is not None and older_than_days < 0:
+            raise InputError(f"older_than_days is at least 0, not {older_than_days}")
+        newest = int(time.time()) // _DAY - older_than_days if older_than_days else _LAST_DAY
         with self._transaction(write=True) as connection:
             spaces = entries.spaces_of(connection, model)
             gone = 0
@@ -269,51 +275,44 @@ class Ledger:
 
     def remember_model(self, info: ModelInfo, canaries: Matrix) -> None:
         """Keep a model's facts and the vectors of the canary texts."""
-        rows = np.ascontiguousarray(canaries, dtype="<f4")
-        facts = json.dumps(dataclasses.asdict(info), default=dict)
         with self._transaction(write=True) as connection:
-            connection.execute(
-                "INSERT INTO models VALUES (?, ?, ?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET "
-                "name = excluded.name, dimensions = excluded.dimensions, info = excluded.info, "
-                "canaries = excluded.canaries",
-                (info.fingerprint, info.name, info.dimensions, facts, rows.tobytes()),
-            )
+            models.remember(connection, info, canaries)
 
     def knows(self, fingerprint: str) -> bool:
         """Whether this model was introduced."""
         with self._transaction(write=False) as connection:
-            row = connection.execute("SELECT 1 FROM models WHERE fingerprint = ?", (fingerprint,)).fetchone()
-        return row is not None
+            return models.known(connection, fingerprint)
 
     def models(self) -> list[ModelInfo]:
         """The models that were introduced, by name."""
         with self._transaction(write=False) as connection:
-            rows = connection.execute("SELECT info FROM models ORDER BY name, fingerprint").fetchall()
-        return [ModelInfo(**json.loads(str(row[0]))) for row in rows]
+            return models.everyone(connection)
 
-    def known_by_canaries(self, canaries: Matrix, tolerance: float) -> str | None:
+    def known_by_canaries(self, canaries: Matrix, tolerance: float, *, kind: str | None = None) -> str | None:
         """The fingerprint of the remembered model that gives these vectors, the nearest one; None for none.
 
         Args:
             canaries: one row a canary text.
-            tolerance: how far under 1 the cosine of a row may be.
+            tolerance: how far under 1 the cosine of a row may be; two zero rows are the same.
+            kind: look only at models with this ``details["kind"]``.
         """
-        given = normalize(np.asarray(canaries, dtype=np.float64))
         with self._transaction(write=False) as connection:
-            rows: list[Any] = connection.execute(
-                "SELECT fingerprint, canaries FROM models WHERE dimensions = ? ORDER BY fingerprint",
-                (given.shape[1],),
-            ).fetchall()
-        best: tuple[float, str] | None = None
-        for fingerprint, data in rows:
-            known = normalize(np.frombuffer(data, dtype="<f4").reshape(-1, given.shape[1]).astype(np.float64))
-            if known.shape == given.shape:
-                worst = float((known * given).sum(axis=1).min())
-                if worst >= 1 - tolerance and (best is None or worst > best[0]):
-                    best = (worst, str(fingerprint))
-        return None if best is None else best[1]
+            return models.nearest(connection, canaries, tolerance, kind)
 
     # -- inside --------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        if not self._path.exists():
+            self._create()
+        found = identity(self._path, LEDGER)
+        self._connection, self._frozen = self._connect()
+        self._file = found
+
+    def _changed(self) -> bool:
+        """Whether the file was deleted or replaced, or (where it can't be written) changed by others."""
+        if not self._path.exists() or identity(self._path, LEDGER) != self._file:
+            return True
+        return self._frozen is not None and self._frozen != frozen_state(self._path, LEDGER)
 
     def _create(self) -> None:
         with translated(self._path, LEDGER.cure):
@@ -339,9 +338,12 @@ class Ledger:
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[apsw.Connection]:
         with self._guard, translated(self._path, LEDGER.cure):
-            if self._frozen is not None and self._frozen != frozen_state(self._path, LEDGER):
+            if self._closed:
+                raise StoreError(f"{self._path} has been closed; open it again")
+            if self._changed():
+                self._file = None
                 self._connection.close(True)
-                self._connection, self._frozen = self._connect()
+                self._open()
             if write and self._connection.readonly("main"):
                 raise ReadOnlyError(f"{self._path} can't be written: it is read-only for you")
             with transaction(self._connection, write=write):

@@ -46,5 +46,8 @@ LEDGER: Final = FileKind(
     name="ledger",
     application_id=0x74_6B_6C_67,  # "tklg"
     migrations=(_TABLES, _BY_DAY),
-    cure="Move it away and run this again: a new one is made, and texts are embedded (and paid for) anew",
+    cure=(
+        "Move it away, with the files -wal and -shm beside it, and run this again: a new one is made, "
+        "and texts are embedded (and paid for) anew"
+    ),
 )

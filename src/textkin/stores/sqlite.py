@@ -16,7 +16,9 @@ from textkin.stores.problems import translated
 
 _MAGIC = b"SQLite format 3\0"
 _PAGE_SIZE = 8192
+_SIDE_FILES = ("-wal", "-shm", "-journal")
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
+FileIdentity: TypeAlias = tuple[int, int]
 FrozenState: TypeAlias = tuple[int, int, int]
 
 
@@ -45,11 +47,12 @@ class FileKind:
 def create(path: Path, kind: FileKind) -> None:
     """Make a new database: complete under its name, or not there at all.
 
-    The caller holds a lock, so that nobody else creates the same file now.
+    The caller holds a lock, so that nobody else creates the same file now. What a database that was moved away
+    left beside it goes: SQLite would replay the other one's log into the new one.
     """
     unfinished = path.with_name(path.name + ".new")
     with translated(path, kind.cure):
-        _forget(unfinished)
+        _forget(unfinished, "", *_SIDE_FILES)
         connection = apsw.Connection(str(unfinished))
         try:
             connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
@@ -61,9 +64,10 @@ def create(path: Path, kind: FileKind) -> None:
                 _migrate_inside(connection, kind)
         except BaseException:
             connection.close(True)
-            _forget(unfinished)
+            _forget(unfinished, "", *_SIDE_FILES)
             raise
         connection.close()
+        _forget(path, *_SIDE_FILES)
         unfinished.replace(path)
         sync_folder(path.parent)
 
@@ -91,7 +95,7 @@ def check_file(path: Path, kind: FileKind) -> None:
     page = int.from_bytes(start[16:18], "big") or 1
     wal = path.with_name(path.name + "-wal")
     # SQLite would read a page that was cut as if it went on with zeros.
-    if path.stat().st_size % page and not wal.exists() and path.stat().st_size % page:
+    if path.stat().st_size % page and not wal.exists():
         raise CorruptStoreError(f"{path} is damaged: its last page is cut. {kind.cure}")
 
 
@@ -132,6 +136,13 @@ def connect(
             connection.close(True)
             raise
     return connection
+
+
+def identity(path: Path, kind: FileKind) -> FileIdentity:
+    """Which file has this name now; no other file can have the same while a connection holds it open."""
+    with translated(path, kind.cure):
+        state = path.stat()
+    return (state.st_dev, state.st_ino)
 
 
 def frozen_state(path: Path, kind: FileKind) -> FrozenState | None:
@@ -214,6 +225,6 @@ def _roll_back(connection: apsw.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
-def _forget(unfinished: Path) -> None:
-    for ending in ("", "-wal", "-shm", "-journal"):
-        unfinished.with_name(unfinished.name + ending).unlink(missing_ok=True)
+def _forget(path: Path, *endings: str) -> None:
+    for ending in endings:
+        path.with_name(path.name + ending).unlink(missing_ok=True)

@@ -159,7 +159,13 @@ class Store(Protocol):
         ...
 
     def write_header(self, header: StoreHeader) -> None:
-        """Set (or extend ``accepted`` of) the header."""
+        """Set (or extend ``accepted`` of) the header.
+
+        Another model may take the place of the one there only while the store holds no record.
+
+        Raises:
+            ModelMismatchError: it holds vectors of another model.
+        """
         ...
 
     def upsert(self, records: Sequence[Record], vectors: Matrix) -> None:
@@ -193,6 +199,15 @@ class Store(Protocol):
 
     def scan(self, where: Condition | None = None, batch_size: int = 1000) -> Iterator[list[Record]]:
         """All records (that satisfy ``where``) in the order of insertion, in batches."""
+        ...
+
+    def scan_vectors(
+        self, where: Condition | None = None, batch_size: int = 1000
+    ) -> Iterator[tuple[list[Record], Matrix]]:
+        """As `scan`, each batch with its vectors: the spans of the first record, then of the second, ….
+
+        All batches are of one state: what is written meanwhile is not seen.
+        """
         ...
 
     def digests(self, ids: Sequence[str]) -> dict[str, str]:

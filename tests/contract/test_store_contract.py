@@ -115,6 +115,26 @@ def test_a_filled_store_takes_no_other_model(store: Store) -> None:
     assert store.header.model == MODEL
 
 
+def test_an_emptied_store_takes_a_model_of_another_length(store: Store, reopen: Open) -> None:
+    vectors = fill(store, 30)
+    assert store.search(vectors[:1], 1)[0][0].id == "id0"
+    short = np.ascontiguousarray(unit(4)[:, :4] / np.linalg.norm(unit(4)[:, :4], axis=1, keepdims=True))
+    other = ModelInfo("other", 4, None, "ef" * 32)
+    store.delete([f"id{n}" for n in range(29)])
+    with pytest.raises(ModelMismatchError, match=r"toy .*other"):
+        store.write_header(StoreHeader(other, short))
+    store.delete(["id29"])
+    store.write_header(StoreHeader(other, short))
+    store.upsert([record(n) for n in range(4)], short)
+    for view in (store, reopen()):
+        header = view.header
+        assert header is not None
+        assert header.model == other
+        assert np.array_equal(header.canaries, short)
+        assert view.search(short[2:3], 1)[0][0].id == "id2"
+        assert view.vectors(["id3"])[0].shape == (1, 4)
+
+
 def test_vectors_without_a_header_are_refused(reopen: Open) -> None:
     store = reopen()
     with pytest.raises(InputError, match="header"):
@@ -202,6 +222,15 @@ def test_search_equals_brute_force(store: Store, reopen: Open) -> None:
     assert (hit.id, hit.text, hit.span) == ("id4", "text of record 4", Span(0, 16))
     assert hit.metadata == {"kind": "b", "n": 4}
     assert hit.score == pytest.approx(1, abs=1e-3)
+
+
+def test_a_score_is_never_above_one(store: Store) -> None:
+    vectors = unit(200) * np.float32(1.0005)
+    store.upsert([record(n) for n in range(200)], vectors)
+    for hits in store.search(vectors, 300):
+        assert hits[0].score == 1.0
+        assert all(-1 <= hit.score <= 1 for hit in hits)
+    assert store.search(-vectors[:1], 200)[0][-1].score == -1.0
 
 
 def test_more_is_asked_than_there_is(store: Store) -> None:
@@ -345,6 +374,47 @@ def test_a_scan_reads_one_state_while_others_write(store: Store) -> None:
     assert "id100" in list(store.ids())
 
 
+def test_a_scan_with_vectors_gives_what_scan_and_vectors_give(store: Store) -> None:
+    assert list(store.scan_vectors()) == []
+    rng = np.random.default_rng(3)
+    counts = [int(count) for count in rng.integers(1, 6, size=40)]
+    records = [
+        Record(f"id{n}", "x" * 9, {"n": n}, None, tuple(Span(place, 9) for place in range(count)))
+        for n, count in enumerate(counts)
+    ]
+    store.upsert(records, unit(sum(counts)))
+    store.delete(["id7", "id39"])
+    store.upsert([record(50), record(3)], unit(2, 8))
+    for text, size in ((None, 1), (None, 7), (None, 1000), ("n >= 5 and n < 30", 4), ("n = 1000", 3)):
+        where = None if text is None else condition(text)
+        batches = list(store.scan_vectors(where, size))
+        assert [found for found, _ in batches] == list(store.scan(where, size))
+        for found, rows in batches:
+            assert rows.dtype == np.float32
+            assert np.array_equal(rows, np.concatenate(store.vectors([item.id for item in found])))
+    with pytest.raises(InputError, match="batch_size"):
+        store.scan_vectors(batch_size=0)
+    with pytest.raises(FilterError):
+        list(store.scan_vectors(Compare("a", "<", None)))
+
+
+def test_a_scan_with_vectors_reads_one_state_while_others_write(store: Store, reopen: Open) -> None:
+    vectors = fill(store, 10)
+    scan = store.scan_vectors(batch_size=3)
+    found, rows = next(scan)
+    other = reopen()
+    other.delete(["id5"])
+    store.upsert([record(7), record(100)], unit(2, 4))
+    for more, others in scan:
+        found, rows = [*found, *more], np.concatenate([rows, others])
+    assert [item.id for item in found] == [f"id{n}" for n in range(10)]
+    assert np.array_equal(rows, vectors)
+    unfinished = store.scan_vectors(batch_size=1)
+    next(unfinished)
+    del unfinished
+    assert sum(len(batch) for batch, _ in store.scan_vectors()) == 10
+
+
 def test_a_reader_sees_what_another_object_wrote(store: Store, reopen: Open) -> None:
     other = reopen()
     for turn in range(5):
@@ -388,6 +458,27 @@ def test_threads_write_and_read_one_object(store: Store) -> None:
         thread.join()
     assert not problems
     assert store.count() == 40
+
+
+def test_threads_replace_and_delete_in_one_object(store: Store) -> None:
+    problems: list[BaseException] = []
+
+    def work(thread: int) -> None:
+        try:
+            for turn in range(15):
+                store.upsert([record(thread), record(9)], unit(2, thread + turn))
+                store.delete([f"id{thread}"])
+                store.upsert([record(thread)], unit(1, thread))
+        except BaseException as error:  # noqa: BLE001 - told to the main thread
+            problems.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+    assert sorted(store.ids()) == ["id0", "id1", "id2", "id3", "id9"]
 
 
 def test_closing_twice_is_fine(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from textkin.errors import (
+    CorruptStoreError,
     InputError,
     NewerVersionError,
     ReadOnlyError,
@@ -21,7 +23,7 @@ from textkin.errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
-from textkin.stores.local import LocalStore, exact
+from textkin.stores.local import LocalStore, exact, matrix
 from textkin.stores.local.matrix import FILE, PassageMatrix
 from textkin.stores.local.schema import COLLECTION, DATABASE
 from textkin.types import Matrix, ModelInfo, Record, Span, StoreHeader
@@ -110,6 +112,63 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
             call()
 
 
+# -- deleted and replaced folders ---------------------------------------------------------------------------
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be deleted there")
+
+
+@posix
+def test_a_collection_deleted_under_an_open_store_is_empty_and_made_anew(tmp_path: Path) -> None:
+    place = tmp_path / "notes.kin"
+    store = filled(place)
+    assert best(store) == "id4"
+    shutil.rmtree(place)
+    assert store.count() == 0
+    assert store.header is None
+    assert store.search(unit(1), 3) == [[]]
+    with pytest.raises(InputError, match="no header"):
+        store.upsert([Record("new", "text", {}, None, (Span(0, 4),))], unit(1))
+    assert list(store.ids()) == []
+    store.write_header(StoreHeader(MODEL, unit(16)))
+    store.upsert([Record("new", "text", {}, None, (Span(0, 4),))], unit(1))
+    assert best(store, row=0) == "new"
+    with LocalStore(place) as other:
+        assert list(other.ids()) == ["new"]
+    store.close()
+    with LocalStore(place) as other:
+        assert list(other.ids()) == ["new"]
+        other.check()
+
+
+@posix
+@pytest.mark.parametrize("way", ["delete", "rename", "only the database"])
+def test_a_collection_replaced_under_an_open_store_is_read_and_written(tmp_path: Path, way: str) -> None:
+    place = tmp_path / "notes.kin"
+    store = filled(place)
+    assert best(store) == "id4"
+    held = store.scan(batch_size=7)
+    first = next(held)
+    if way == "delete":
+        shutil.rmtree(place)
+    elif way == "rename":
+        place.rename(tmp_path / "old.kin")
+    else:
+        for ending in ("", "-wal", "-shm"):
+            (place / (DATABASE + ending)).unlink()
+    with filled(place, 3, seed=5) as other:
+        assert store.count() == 3
+        assert best(store, seed=5, row=2) == best(other, seed=5, row=2)
+        store.upsert([Record("mine", "text", {}, None, (Span(0, 4),))], unit(1, 6))
+        assert other.delete(["id0"]) == 1
+        assert [len(batch) for batch in [first, *held]] == [7, 7, 6]  # what was being read is read to its end
+        assert list(other.ids()) == list(store.ids()) == ["id1", "id2", "mine"]
+        store.close()
+        assert list(other.ids()) == ["id1", "id2", "mine"]
+    with LocalStore(place) as again:
+        assert list(again.ids()) == ["id1", "id2", "mine"]
+        again.check()
+
+
 # -- the matrix ---------------------------------------------------------------------------------------------
 
 
@@ -121,6 +180,21 @@ def test_the_matrix_is_kept_and_used_again(tmp_path: Path) -> None:
     with LocalStore(place) as store:
         assert best(store) == "id4"
     assert (place / FILE).stat().st_mtime_ns == stamp
+
+
+def test_a_builder_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "notes.kin"
+    with filled(place) as store:
+        with monkeypatch.context() as context:
+
+            def interrupted(*_: object) -> None:
+                raise KeyboardInterrupt
+
+            context.setattr(matrix._Checksum, "add", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                store.prepare()
+        assert not list(place.glob(f"{FILE}*"))
+        assert best(store) == "id4"
 
 
 @pytest.mark.parametrize(
@@ -218,15 +292,15 @@ def test_blocks_of_records_and_queries_change_nothing(monkeypatch: pytest.Monkey
     rows = rng.normal(size=(int(firsts[-1]), D)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     rows[100:200] = rows[5]
-    matrix = PassageMatrix(b"", rows, np.arange(len(rows)), np.arange(500), firsts)
+    passages = PassageMatrix(b"", rows, np.arange(len(rows)), np.arange(500), firsts)
     queries = np.concatenate([rows[5:6], rows[300:330]])
     selections = (None, np.flatnonzero(rng.random(500) < 0.1), np.flatnonzero(rng.random(500) < 0.9), firsts[:0])
-    expected = [exact.best_records(matrix, queries, 9, selected) for selected in selections]
+    expected = [exact.best_records(passages, queries, 9, selected) for selected in selections]
     for scores, gathered, at_once in ((1, 1, 1), (500, 64, 7), (64, 10**6, 256)):
         monkeypatch.setattr(exact, "_SCORES", scores)
         monkeypatch.setattr(exact, "_GATHERED", gathered)
         monkeypatch.setattr(exact, "_QUERIES", at_once)
-        assert [exact.best_records(matrix, queries, 9, selected) for selected in selections] == expected
+        assert [exact.best_records(passages, queries, 9, selected) for selected in selections] == expected
 
 
 # -- the lock -----------------------------------------------------------------------------------------------
@@ -358,8 +432,6 @@ def test_a_newer_collection_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 
 def test_check_finds_what_no_constraint_says(tmp_path: Path) -> None:
-    from textkin.errors import CorruptStoreError
-
     for statement, problem in (
         ("DELETE FROM passages WHERE number >> 20 = 3", "do not belong together"),
         ("DELETE FROM records WHERE number = 3", "do not belong together"),
@@ -373,3 +445,21 @@ def test_check_finds_what_no_constraint_says(tmp_path: Path) -> None:
         database.close()
         with LocalStore(place) as store, pytest.raises(CorruptStoreError, match=problem):
             store.check()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM passages WHERE number >> 20 = 3",
+        "DELETE FROM passages",
+        "UPDATE passages SET vector = zeroblob(4) WHERE number >> 20 = 3",
+    ],
+)
+def test_a_scan_with_vectors_never_gives_those_of_another_record(tmp_path: Path, statement: str) -> None:
+    place = tmp_path / "notes.kin"
+    filled(place).close()
+    database = apsw.Connection(str(place / DATABASE))
+    database.execute(statement)
+    database.close()
+    with LocalStore(place) as store, pytest.raises(CorruptStoreError, match=r"record 'id\d' and its passages"):
+        list(store.scan_vectors())

@@ -6,17 +6,31 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import apsw
 
 from textkin.errors import ReadOnlyError, StoreError
 from textkin.stores.local.schema import COLLECTION, DATABASE
 from textkin.stores.problems import translated
-from textkin.stores.sqlite import FrozenState, connect, frozen_state, migrate, transaction
+from textkin.stores.sqlite import (
+    FileIdentity,
+    FrozenState,
+    connect,
+    frozen_state,
+    identity,
+    migrate,
+    transaction,
+)
+
+_Seen: TypeAlias = tuple[FileIdentity, FrozenState | None]
 
 
 class Connections:
     """Lends connections to any thread; each is used by one read or write at a time.
+
+    When another file has taken the database's name (the folder was deleted and made anew, or restored from a
+    backup), the connections to the old one are closed and new ones opened.
 
     In a folder that can't be written and where nobody has the database open, it is opened as immutable; a change
     by somebody else meanwhile is noticed and refused instead of read halfway.
@@ -28,8 +42,9 @@ class Connections:
         self._guard = threading.Lock()
         self._idle: list[apsw.Connection] = []
         self._writer: apsw.Connection | None = None
+        self._written: FileIdentity | None = None
         self._closed = False
-        self._seen: FrozenState | None = None
+        self._seen: _Seen | None = None
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
@@ -39,7 +54,7 @@ class Connections:
             with translated(self._path, COLLECTION.cure):
                 with transaction(connection, write=False):
                     yield connection
-                if seen is not None and seen != self._look():
+                if seen[1] is not None and seen != self._look():
                     raise StoreError(f"{self._path} was changed by another user while it was read; try again")
         finally:
             self._give_back(connection, seen)
@@ -53,10 +68,7 @@ class Connections:
         """
         if self._closed:
             raise _closed(self._path)
-        if self._writer is None:
-            self._writer = connect(self._path, COLLECTION, write=True, timeout=self._timeout)
-            migrate(self._writer, self._path, COLLECTION)
-        connection = self._writer
+        connection = self._open_writer()
         with translated(self._path, COLLECTION.cure):
             if connection.readonly("main"):
                 raise ReadOnlyError(f"{self._path} can't be written: it is read-only for you")
@@ -65,7 +77,7 @@ class Connections:
 
     @contextmanager
     def maintaining(self) -> Iterator[apsw.Connection]:
-        """The writer's connection outside of a transaction, after a change."""
+        """The writer's connection outside of a transaction, after a change; the caller still holds the lock."""
         if self._writer is not None:
             with translated(self._path, COLLECTION.cure):
                 yield self._writer
@@ -81,7 +93,18 @@ class Connections:
         for connection in idle:
             connection.close(True)
 
-    def _borrow(self) -> tuple[apsw.Connection, FrozenState | None]:
+    def _open_writer(self) -> apsw.Connection:
+        found = identity(self._path, COLLECTION)
+        if self._writer is not None and self._written != found:
+            self._writer.close(True)
+            self._writer = None
+        if self._writer is None:
+            self._writer = connect(self._path, COLLECTION, write=True, timeout=self._timeout)
+            self._written = found
+            migrate(self._writer, self._path, COLLECTION)
+        return self._writer
+
+    def _borrow(self) -> tuple[apsw.Connection, _Seen]:
         seen = self._look()
         stale: list[apsw.Connection] = []
         with self._guard:
@@ -94,19 +117,19 @@ class Connections:
             old.close(True)
         if connection is None:
             connection = connect(
-                self._path, COLLECTION, write=False, timeout=self._timeout, immutable=seen is not None
+                self._path, COLLECTION, write=False, timeout=self._timeout, immutable=seen[1] is not None
             )
         return connection, seen
 
-    def _give_back(self, connection: apsw.Connection, seen: FrozenState | None) -> None:
+    def _give_back(self, connection: apsw.Connection, seen: _Seen) -> None:
         with self._guard:
             if not self._closed and seen == self._seen:
                 self._idle.append(connection)
                 return
         connection.close(True)
 
-    def _look(self) -> FrozenState | None:
-        return frozen_state(self._path, COLLECTION)
+    def _look(self) -> _Seen:
+        return identity(self._path, COLLECTION), frozen_state(self._path, COLLECTION)
 
 
 def _closed(path: Path) -> StoreError:

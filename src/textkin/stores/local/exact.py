@@ -13,7 +13,7 @@ from textkin.types import Matrix
 
 Integers = npt.NDArray[np.int64]
 Found = list[tuple[int, float]]
-"""Of one query: rows of the matrix (each the best passage of its record) and their cosines, best first."""
+"""Of one query: rows of the matrix (each its record's best passage) and their cosines in -1 … 1, best first."""
 
 _QUERIES: Final = 256
 _SCORES: Final = 1 << 22
@@ -167,5 +167,6 @@ def _ranked(matrix: PassageMatrix, query: Matrix, k: int, records: Integers) -> 
     for place in order:
         begin, end = starts[place], ends[place]
         row = begin + int(np.argmax(scores[begin:end]))
-        found.append((int(rows[row]), float(scores[row])))
+        # Rows are of unit length only as far as float32 goes (and a bit further, as stored).
+        found.append((int(rows[row]), min(1.0, max(-1.0, float(scores[row])))))
     return found

@@ -128,10 +128,12 @@ def _write(folder: Path, connection: apsw.Connection, stamp: bytes, dimensions: 
         with unfinished.open("xb") as file:
             _fill(file, folder, connection, stamp, dimensions)
         unfinished.replace(folder / FILE)
-    except OSError:
+    except BaseException as error:
         with suppress(OSError):
             unfinished.unlink()
-        return False
+        if isinstance(error, OSError):
+            return False
+        raise
     _remove_abandoned(folder)
     return True
 

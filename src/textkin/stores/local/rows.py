@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import operator
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import apsw
 import numpy as np
 import numpy.typing as npt
 
-from textkin.errors import InputError, ModelMismatchError
-from textkin.stores.local.schema import ORDINAL_BITS, first_passage, last_passage
+from textkin.errors import CorruptStoreError, InputError, ModelMismatchError
+from textkin.stores.local.schema import COLLECTION, MAX_PASSAGES, ORDINAL_BITS, first_passage, last_passage
 from textkin.types import Hit, Matrix, ModelInfo, Record, Scalar, Span, StoreHeader
 
 Parameters: TypeAlias = list[Scalar]
@@ -26,7 +28,6 @@ def read_stamp(connection: apsw.Connection) -> bytes:
 
 def renew_stamp(connection: apsw.Connection) -> None:
     """Say that the database has changed."""
-    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
     connection.execute("UPDATE meta SET value = randomblob(16) WHERE key = 'stamp'")
 
 
@@ -40,7 +41,7 @@ def read_header(connection: apsw.Connection) -> StoreHeader | None:
 
 
 def write_header(connection: apsw.Connection, header: StoreHeader, place: str) -> None:
-    """Set the header, or extend ``accepted`` of the one that is there.
+    """Set the header, extend ``accepted`` of the one that is there, or replace it while nothing is held.
 
     Raises:
         ModelMismatchError: the collection holds vectors of another model.
@@ -53,7 +54,7 @@ def write_header(connection: apsw.Connection, header: StoreHeader, place: str) -
             f"not of shape {canaries.shape}"
         )
     known = read_header(connection)
-    filled = connection.execute("SELECT EXISTS (SELECT 1 FROM records)").get
+    filled = connection.execute("SELECT EXISTS (SELECT 1 FROM records) OR EXISTS (SELECT 1 FROM passages)").get
     if known is not None and filled and known.model.fingerprint != header.model.fingerprint:
         raise ModelMismatchError(
             f"{place} holds vectors of {known.model.name} (fingerprint {known.model.short_fingerprint}…), not of "
@@ -141,6 +142,45 @@ def read_batches(
             batch = []
     if batch:
         yield batch
+
+
+def read_vector_batches(
+    connection: apsw.Connection, condition: str, parameters: Parameters, size: int, path: Path
+) -> Iterator[tuple[list[Record], Matrix]]:
+    """As `read_batches`, each with its passages' vectors.
+
+    Raises:
+        CorruptStoreError: records and passages don't belong together; naming ``path``.
+    """
+    header = read_header(connection)
+    width = 0 if header is None else header.model.dimensions
+    records = connection.execute(
+        f"SELECT number, id, text, metadata, source FROM records WHERE {condition} ORDER BY number", parameters
+    )
+    # Passages by a second cursor: joined to the text, a long one would be read again for each of them.
+    passages: Iterator[Any] = connection.execute(
+        "SELECT records.number, start, stop, vector FROM records CROSS JOIN passages "
+        f"ON passages.number BETWEEN records.number << {ORDINAL_BITS} "
+        f"AND (records.number << {ORDINAL_BITS}) | {MAX_PASSAGES - 1} "
+        f"WHERE {condition} ORDER BY records.number, passages.number",
+        parameters,
+    )
+    owned = itertools.groupby(passages, key=operator.itemgetter(0))
+    while chosen := list(itertools.islice(records, size)):
+        batch: list[Record] = []
+        data: list[bytes] = []
+        for number, name, text, metadata, source in chosen:
+            owner, found = next(owned, (None, ()))
+            spans = []
+            for _, start, stop, vector in found:
+                spans.append(Span(start, stop))
+                data.append(vector)
+            if owner != number or any(len(vector) != 4 * width for vector in data[-len(spans) :]):
+                raise CorruptStoreError(
+                    f"{path} is damaged: record {name!r} and its passages don't belong together. {COLLECTION.cure}"
+                )
+            batch.append(Record(name, text, json.loads(metadata), source, tuple(spans)))
+        yield batch, np.frombuffer(b"".join(data), dtype="<f4").reshape(-1, width).astype(np.float32, copy=False)
 
 
 def read_digest(connection: apsw.Connection, id: str) -> str | None:

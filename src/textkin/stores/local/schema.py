@@ -13,7 +13,7 @@ MAX_PASSAGES: Final = 1 << ORDINAL_BITS
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-INSERT INTO meta VALUES ('generation', 0), ('stamp', randomblob(16));
+INSERT INTO meta VALUES ('stamp', randomblob(16));
 CREATE TABLE records (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of the first insertion
     id TEXT NOT NULL UNIQUE,
@@ -38,8 +38,8 @@ COLLECTION: Final = FileKind(
     application_id=0x74_6B_69_6E,  # "tkin"
     migrations=(_TABLES, _SOURCES),
     cure=(
-        "Restore the folder from a backup, or index the texts into a new folder: "
-        "vectors are kept in the ledger, so that costs little"
+        f"Restore the whole folder ({DATABASE} with its -wal and -shm, if any) from a backup, or index the texts "
+        "into a new folder: vectors are kept in the ledger, so that costs little"
     ),
 )
 

@@ -112,24 +112,26 @@ class LocalStore:
         """
         metadata = checked_records(records)
         digests = [record_digest(record) for record in records]
-        with self._changing("upsert") as connection:
-            header = rows.read_header(connection)
-            if header is None:
-                raise InputError(f"{self.url} has no header yet: a vector is never kept without its model")
-            data = checked_vectors(records, vectors, header.model)
-            if not records:
-                return
-            replaced = rows.upsert(connection, records, metadata, digests, data)
-        if replaced:
-            self._after_removal()
+        with self.writing("upsert"):
+            with self._changing("upsert") as connection:
+                header = rows.read_header(connection)
+                if header is None:
+                    raise InputError(f"{self.url} has no header yet: a vector is never kept without its model")
+                data = checked_vectors(records, vectors, header.model)
+                if not records:
+                    return
+                replaced = rows.upsert(connection, records, metadata, digests, data)
+            if replaced:
+                self._after_removal()
 
     def delete(self, ids: Sequence[str]) -> int:
         if not self._exists():
             return 0
-        with self._changing("delete") as connection:
-            gone = rows.delete(connection, ids)
-        if gone:
-            self._after_removal()
+        with self.writing("delete"):
+            with self._changing("delete") as connection:
+                gone = rows.delete(connection, ids)
+            if gone:
+                self._after_removal()
         return gone
 
     @contextmanager
@@ -163,10 +165,16 @@ class LocalStore:
             return int(connection.execute(f"SELECT count(*) FROM records WHERE {condition}", parameters).get)
 
     def scan(self, where: Condition | None = None, batch_size: int = 1000) -> Iterator[list[Record]]:
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        _check_batch_size(batch_size)
         condition, parameters = filter_sql(where)
         return self._scan(condition, parameters, batch_size)
+
+    def scan_vectors(
+        self, where: Condition | None = None, batch_size: int = 1000
+    ) -> Iterator[tuple[list[Record], Matrix]]:
+        _check_batch_size(batch_size)
+        condition, parameters = filter_sql(where)
+        return self._scan_vectors(condition, parameters, batch_size)
 
     def digests(self, ids: Sequence[str]) -> dict[str, str]:
         with self._reading() as connection:
@@ -181,7 +189,7 @@ class LocalStore:
                 yield from rows.read_ids(connection, source)
 
     def search(self, queries: Matrix, k: int, where: Condition | None = None) -> list[list[Hit]]:
-        """As `Store.search`; ranked by the cosine in float64, which is also the hit's score.
+        """As `Store.search`; ranked by the product in float64, which, cut to -1 … 1, is also the hit's score.
 
         Raises:
             InputError: ``k`` under 1, or queries that are not unit rows.
@@ -292,6 +300,14 @@ class LocalStore:
             if connection is not None:
                 yield from rows.read_batches(connection, condition, parameters, batch_size)
 
+    def _scan_vectors(
+        self, condition: str, parameters: list[Scalar], batch_size: int
+    ) -> Iterator[tuple[list[Record], Matrix]]:
+        with self._reading() as connection:
+            if connection is not None:
+                place = self._folder / DATABASE
+                yield from rows.read_vector_batches(connection, condition, parameters, batch_size, place)
+
     def _vectors_of(self, connection: apsw.Connection | None, id: str) -> Matrix:
         found = None if connection is None else rows.read_vectors(connection, id)
         if found is None:
@@ -308,9 +324,14 @@ class LocalStore:
             return matrix
 
     def _after_removal(self) -> None:
-        """Leave nothing of what was removed in derived files, and give freed space back."""
+        """Leave nothing of what was removed in derived files, and give freed space back; the lock is held."""
         forget_matrix(self._folder)
         with self._connections.maintaining() as connection:
             freed = int(connection.pragma("freelist_count"))
             if freed > max(_FREED_PAGES_KEPT, int(connection.pragma("page_count")) // 4):
                 connection.execute("PRAGMA incremental_vacuum").fetchall()  # one page a step
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")

@@ -145,7 +145,7 @@ class Ended:
         seconds: from start to exit.
         peak_bytes: most memory that it held; from outside (a fresh process inherits its parent's peak,
             so processes that want the exact figure print it themselves, see `PEAK_CODE`).
-        read_blocks: blocks that had to come from the disk; 0 when every file was in memory already.
+        read_blocks: blocks of 512 bytes that had to come from the disk; 0 when every file was in memory already.
         status: exit status; negative for a signal.
         output: standard output.
     """

@@ -234,7 +234,8 @@ def main() -> None:
     report.notes.append(
         "Each engine has a process of its own; in a round each goes once, in changing order; a ratio compares "
         "times of one round. sentence-transformers has the batch size and thread count that were fastest here on "
-        "these very texts; textkin has its defaults. Cold starts count only when no file had to be read from disk."
+        "these very texts; textkin has its defaults. Cold starts count only with the files in memory (at most "
+        "4 MB read from the disk)."
     )
     finish(report, options)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
@@ -15,13 +16,13 @@ import numpy as np
 from textkin._progress import progress_of
 from textkin.duplicates.find import find_duplicates
 from textkin.duplicates.groups import DuplicateReport
-from textkin.duplicates.keep import Keep
-from textkin.errors import InputError, RecordNotFoundError
+from textkin.duplicates.keep import Keep, record_dates
+from textkin.errors import InputError, ReadOnlyError, RecordNotFoundError, StoreError
 from textkin.jobs.adding import text_records
-from textkin.jobs.embedding import embed_records, record_vectors
+from textkin.jobs.embedding import embed_records, record_vectors, unit_means
 from textkin.jobs.files import index_files
 from textkin.jobs.indexing import IndexReport, index
-from textkin.ledger import Ledger, embed
+from textkin.ledger import Ledger, LedgerResult, embed
 from textkin.models.embedding_model import TruncationWarning
 from textkin.opened import OpenedModel
 from textkin.search.clusters import Cluster, find_clusters
@@ -29,11 +30,13 @@ from textkin.search.outliers import Outlier, find_outliers
 from textkin.stores.resolve import open_store
 from textkin.text.digest import well_formed
 from textkin.text.options import OnSkip, ReadOptions, ignore_skip
-from textkin.types import Hit, Matrix, Metadata, ModelInfo, Progress, Record, Store
+from textkin.types import Hit, Matrix, Metadata, Model, ModelInfo, Progress, Record, Store
 from textkin.vectors.similarity import normalize
-from textkin.where import Condition, condition
+from textkin.where import Where, condition
 
-Where = str | Mapping[str, Any] | Condition
+
+class LedgerWarning(UserWarning):
+    """The ledger could not be used; the answer is right, but nothing was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,6 @@ class Collection:
             self._store,
             model,
             self._ledger,
-            read_only=read_only,
             device=device,
             precision=precision,
             threads=threads,
@@ -123,7 +125,7 @@ class Collection:
         return self.count()
 
     def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and bool(self._store.digests([id]))
+        return isinstance(id, str) and bool(self._store.digests([well_formed(id)]))
 
     def __iter__(self) -> Iterator[Record]:
         return self.records()
@@ -176,7 +178,7 @@ class Collection:
         return index(
             self._store,
             self._model.for_writing,
-            self._ledger(),
+            self._ledger,
             records,
             sources=sources,
             unread=unread,
@@ -218,7 +220,7 @@ class Collection:
             return index_files(
                 self._store,
                 self._model.for_writing,
-                self._ledger(),
+                self._ledger,
                 paths,
                 options=options,
                 keep_missing=keep_missing,
@@ -237,7 +239,7 @@ class Collection:
         Raises:
             RecordNotFoundError: an id that isn't there; then nothing is removed.
         """
-        names = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+        names = list(dict.fromkeys(_listed(ids)))
         with self._store.writing("remove"):
             self._require(names)
             return self._store.delete(names)
@@ -254,29 +256,31 @@ class Collection:
         Raises:
             RecordNotFoundError: there is none.
         """
-        self._require([id])
-        return self._store.get([id])[0]
+        names = _listed(id)
+        self._require(names)
+        return self._store.get(names)[0]
 
     def records(self, where: Where | None = None) -> Iterator[Record]:
         """All records (that satisfy ``where``) in the order of insertion."""
-        for batch in self._store.scan(condition(where)):
-            yield from batch
+        return chain.from_iterable(self._store.scan(condition(where)))
 
-    def vectors(self, ids: Sequence[str]) -> Matrix:
+    def vectors(self, ids: str | Sequence[str]) -> Matrix:
         """One unit vector a record, ``(len(ids), dimensions)``: the mean of its passages' vectors.
 
         Raises:
             RecordNotFoundError: naming the first unknown id.
         """
-        if not ids:
-            header = self._store.header
-            return np.empty((0, header.model.dimensions if header else 0), dtype=np.float32)
-        return np.concatenate([_mean(passages) for passages in self._store.vectors(ids)])
+        names = _listed(ids)
+        if not names:
+            return self._no_vectors()
+        blocks = self._store.vectors(names)
+        return unit_means(np.concatenate(blocks), [len(block) for block in blocks])
 
     def info(self) -> CollectionInfo:
         """Place, size and model."""
         header = self._store.header
-        return CollectionInfo(self._store.url, self._store.count(), header.model if header else None)
+        count = self._store.count()
+        return CollectionInfo(self._store.url, count, header.model if header and count else None)
 
     def writing(self, what: str) -> AbstractContextManager[None]:
         """Hold the one writer's place for several calls; ``what`` is told to whoever has to wait."""
@@ -340,7 +344,8 @@ class Collection:
             threshold: leave out lower scores.
         """
         if id_or_text in self:
-            return self._nearest(self.vectors([id_or_text])[0], k, where, threshold, exclude={id_or_text})
+            own = well_formed(id_or_text)
+            return self._nearest(self.vectors(own)[0], k, where, threshold, exclude={own})
         return self.similar_to_text(id_or_text, k, where=where, threshold=threshold)
 
     def similar_to_text(
@@ -375,10 +380,9 @@ class Collection:
             where: only among the records that satisfy it.
             progress: called with (parts done, parts in all).
         """
-        ids, texts, vectors = self._all(where)
-        dates = None
-        if date_field is not None:
-            dates = [record.metadata.get(date_field) for record in self.records(where)]
+        records, vectors = self._all(where)
+        dates = None if date_field is None else record_dates(records, date_field, keep)
+        ids, texts = _ids_and_texts(records)
         return find_duplicates(ids, texts, vectors, threshold, keep=keep, dates=dates, progress=progress)
 
     def outliers(
@@ -392,7 +396,8 @@ class Collection:
             where: only among the records that satisfy it.
             progress: called with (records done, records in all).
         """
-        return find_outliers(*self._all(where), k=k, neighbours=neighbours, progress=progress)
+        records, vectors = self._all(where)
+        return find_outliers(*_ids_and_texts(records), vectors, k=k, neighbours=neighbours, progress=progress)
 
     def clusters(self, count: int | None = None, *, where: Where | None = None, seed: int = 0) -> list[Cluster]:
         """Groups of related records with the words that set each apart, the largest first.
@@ -405,7 +410,8 @@ class Collection:
         Raises:
             MissingDependencyError: scikit-learn is not installed (``textkin[clusters]``).
         """
-        return find_clusters(*self._all(where), count, seed)
+        records, vectors = self._all(where)
+        return find_clusters(*_ids_and_texts(records), vectors, count, seed)
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -416,21 +422,23 @@ class Collection:
             self._opened_ledger = Ledger() if self._chosen_ledger is True else self._chosen_ledger
         return self._opened_ledger
 
-    def _all(self, where: Where | None) -> tuple[list[str], list[str], Matrix]:
-        """Ids, texts and one vector a record of all records (that satisfy ``where``), in order."""
-        ids: list[str] = []
-        texts: list[str] = []
+    def _all(self, where: Where | None) -> tuple[list[Record], Matrix]:
+        """All records (that satisfy ``where``), in order and of one moment, and one vector each."""
+        records: list[Record] = []
         blocks: list[Matrix] = []
-        for batch in self._store.scan(condition(where)):
-            ids += [record.id for record in batch]
-            texts += [record.text for record in batch]
-            blocks.append(self.vectors([record.id for record in batch]))
-        return ids, texts, np.concatenate(blocks) if blocks else self.vectors([])
+        for batch, vectors in self._store.scan_vectors(condition(where)):
+            records += batch
+            blocks.append(record_vectors(batch, vectors))
+        return records, np.concatenate(blocks) if blocks else self._no_vectors()
+
+    def _no_vectors(self) -> Matrix:
+        header = self._store.header
+        return np.empty((0, header.model.dimensions if header else 0), dtype=np.float32)
 
     def _query_vector(self, query: str) -> Any:
         self._require_filled()
         model = self._model.get()
-        result = embed(model, [query], "query", self._ledger())
+        result = self._embed_query(model, query)
         if result.truncated:
             warnings.warn(
                 f"the query is longer than the {model.info.max_tokens} tokens that {model.info.name} reads; "
@@ -440,12 +448,24 @@ class Collection:
             )
         return result.vectors[0]
 
+    def _embed_query(self, model: Model, query: str) -> LedgerResult:
+        """A query needs no place in the ledger: where there is none to be had, it is embedded without."""
+        try:
+            return embed(model, [query], "query", self._ledger())
+        except ReadOnlyError:
+            return embed(model, [query], "query", None)
+        except StoreError as error:
+            warnings.warn(f"the query was embedded without the ledger: {error}", LedgerWarning, stacklevel=5)
+            return embed(model, [query], "query", None)
+
     def _nearest(
         self, vector: Any, k: int, where: Where | None, threshold: float | None, exclude: set[str]
     ) -> list[Hit]:
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
         unit = np.ascontiguousarray(normalize(vector[None, :]), dtype=np.float32)
+        if not unit.any():
+            raise InputError("what is to be like and unlike cancels out; there is nothing left to search for")
         hits = self._store.search(unit, k + len(exclude), condition(where))[0]
         kept = [hit for hit in hits if hit.id not in exclude and (threshold is None or hit.score >= threshold)]
         return kept[:k]
@@ -465,12 +485,9 @@ class Collection:
             )
 
 
-def _mean(passages: Matrix) -> Matrix:
-    if len(passages) == 1:
-        return passages
-    total = passages.astype(np.float64).sum(axis=0, keepdims=True)
-    return np.ascontiguousarray(normalize(total), dtype=np.float32)
+def _listed(ids: str | Iterable[str]) -> list[str]:
+    return [well_formed(one) for one in ([ids] if isinstance(ids, str) else ids)]
 
 
-def _listed(ids: str | Sequence[str]) -> list[str]:
-    return [ids] if isinstance(ids, str) else list(ids)
+def _ids_and_texts(records: Sequence[Record]) -> tuple[list[str], list[str]]:
+    return [record.id for record in records], [record.text for record in records]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -24,7 +25,6 @@ class OpenedModel:
         chosen: Any,
         ledger: Callable[[], Ledger | None],
         *,
-        read_only: bool,
         device: str,
         precision: Literal["float32", "int8"] | None,
         threads: int | None,
@@ -32,18 +32,20 @@ class OpenedModel:
         self._store = store
         self._chosen = chosen
         self._ledger = ledger
-        self._read_only = read_only
         self._device = device
         self._precision = precision
         self._threads = threads
-        self._loaded: Model | None = None
+        self._loaded: EmbeddingModel | None = None
+        self._lock = threading.Lock()
+        self._checked: str | None = None
+        self._to_accept = False
 
     def check_choice(self) -> None:
         """Refuse a model that isn't the store's as early as it can be told.
 
         A name equal to the one in the store is checked when it is loaded, so that opening stays quick.
         """
-        header = self._store.header
+        header = self._standing()
         if header is None:
             return
         if self._precision is not None and self._precision != header.model.precision:
@@ -55,28 +57,46 @@ class OpenedModel:
             self.get()
 
     def get(self) -> Model:
-        """The model, checked against the store's header where there is one.
+        """The model, checked against the store's header where there are records.
+
+        The header is looked at each time: another process may have written it since.
 
         Raises:
             ModelMismatchError: its vectors are not the store's.
         """
-        if self._loaded is None:
-            header = self._store.header
-            model = self._load(header)
-            if header is not None:
+        with self._lock:
+            header = self._standing()
+            if self._loaded is None:
+                self._loaded = self._load(header)
+            model = self._loaded.unwrap()
+            if header is not None and header.model.fingerprint != self._checked:
                 self._check(model, header)
-            self._loaded = model
-        return self._loaded
+            return model
 
     def for_writing(self) -> Model:
-        """The model; writes the store's header when the store is new."""
+        """The model; writes what the store has to know of it. Called by who holds the writer's place."""
         model = self.get()
-        header = self._store.header
+        header = self._standing()
         if header is None:
-            self._store.write_header(StoreHeader(model.info, canary_vectors(model)))
+            info = model.info
+            if self._loaded is not None and not self._loaded.by_name:
+                info = dataclasses.replace(info, details={**info.details, "kind": "object"})
+            self._store.write_header(StoreHeader(info, canary_vectors(model)))
+            self._checked = info.fingerprint
+        elif self._to_accept:
+            accepted = (*header.accepted, model.info.fingerprint)
+            self._store.write_header(dataclasses.replace(header, accepted=accepted))
+            self._to_accept = False
         return model
 
-    def _load(self, header: StoreHeader | None) -> Model:
+    def _standing(self) -> StoreHeader | None:
+        """The store's header; None while no record depends on it, so that an empty store takes any model."""
+        header = self._store.header
+        if header is not None and header.model.fingerprint != self._checked and self._store.count() == 0:
+            return None
+        return header
+
+    def _load(self, header: StoreHeader | None) -> EmbeddingModel:
         chosen = self._chosen
         if chosen is None:
             if header is not None and header.model.details.get("kind") == "object":
@@ -87,31 +107,34 @@ class OpenedModel:
             chosen = header.model.name if header else DEFAULT_MODEL
         recorded = header.model.precision if header else "float32"
         precision = self._precision or ("int8" if recorded == "int8" else "float32")
-        model = load_model(chosen, device=self._device, precision=precision, threads=self._threads)
-        return self._recognised(model)
+        return self._recognised(
+            load_model(chosen, device=self._device, precision=precision, threads=self._threads)
+        )
 
-    def _recognised(self, model: EmbeddingModel) -> Model:
-        """Give an object the fingerprint that the ledger knows it by."""
+    def _recognised(self, model: EmbeddingModel) -> EmbeddingModel:
+        """Give an object the fingerprint that the ledger knows it by.
+
+        Only objects share one: a model that counts tokens notes in the ledger which texts were cut.
+        """
         inner = model.unwrap()
-        ledger = self._ledger()
+        ledger = self._ledger() if isinstance(inner, ForeignModel) else None
         if not isinstance(inner, ForeignModel) or ledger is None:
-            return inner
-        known = ledger.known_by_canaries(inner.canaries, tolerance=1e-5)
+            return model
+        known = ledger.known_by_canaries(inner.canaries, tolerance=1e-5, kind="object")
         if known is None:
             ledger.remember_model(inner.info, inner.canaries)
-            return inner
-        return inner.with_fingerprint(known)
+            return model
+        return EmbeddingModel(inner.with_fingerprint(known))
 
     def _check(self, model: Model, header: StoreHeader) -> None:
         info = model.info
-        if info.fingerprint == header.model.fingerprint or info.fingerprint in header.accepted:
-            return
-        if info.dimensions == header.model.dimensions and same_vectors(canary_vectors(model), header.canaries):
-            if not self._read_only:
-                accepted = (*header.accepted, info.fingerprint)
-                self._store.write_header(dataclasses.replace(header, accepted=accepted))
-            return
-        raise ModelMismatchError(_mismatch(self._store.url, header.model, info))
+        if info.fingerprint != header.model.fingerprint and info.fingerprint not in header.accepted:
+            if info.dimensions != header.model.dimensions or not same_vectors(
+                canary_vectors(model), header.canaries
+            ):
+                raise ModelMismatchError(_mismatch(self._store.url, header.model, info))
+            self._to_accept = True
+        self._checked = header.model.fingerprint
 
 
 def _mismatch(place: str, built: ModelInfo, given: ModelInfo) -> str:

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 import textkin
+from textkin.collection import LedgerWarning
 from textkin.errors import (
+    BadVectorsError,
     FilterError,
     InputError,
     ModelMismatchError,
     RecordNotFoundError,
+    StoreError,
     StoreNotFoundError,
 )
 from textkin.ledger import Ledger
@@ -224,6 +227,18 @@ def test_another_model_is_refused_by_name_and_fingerprint(notes: textkin.Collect
         assert again.search("refunds", k=1)[0].id in ("r1", "r2")
 
 
+class Letters:
+    """Counts letters."""
+
+    def encode(self, texts: list[str]) -> Any:
+        rows = np.zeros((len(texts), 32))
+        for row, text in zip(rows, texts, strict=True):
+            row[0] = 1
+            for letter in text:
+                row[ord(letter) % 31 + 1] += 1
+        return rows
+
+
 class Encoder:
     """The hashing model behind another face, as another engine would be."""
 
@@ -250,13 +265,6 @@ def test_another_engine_with_the_same_vectors_is_accepted_and_remembered(
         assert len(header.accepted) == 1
     with pytest.raises(ModelMismatchError):
         textkin.Collection(tmp_path / "notes.kin", Encoder(noise=0.01))
-
-
-def test_another_engine_shares_what_the_ledger_holds(notes: textkin.Collection, tmp_path: Path) -> None:
-    with textkin.Collection(tmp_path / "other.kin", Encoder(noise=1e-6)) as other:
-        assert other.add(TEXTS).from_ledger == 4
-    with Ledger() as ledger:
-        assert [use.name for use in ledger.stats()] == ["hashing"]
 
 
 def test_a_cut_query_is_warned_of(notes: textkin.Collection) -> None:
@@ -352,3 +360,126 @@ def test_records_of_a_file_that_can_not_be_read_are_kept(tmp_path: Path, monkeyp
         assert (report.removed, report.missing) == (1, 2)
         assert [one.kind for one in report.skipped] == ["failed"]
         assert notes.count() == 2
+
+
+def test_indexing_a_folder_inside_another_does_not_hide_what_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sub = tmp_path / "docs" / "sub"
+    sub.mkdir(parents=True)
+    (tmp_path / "docs" / "a.txt").write_text("a")
+    (sub / "b.txt").write_text("b")
+    with textkin.Collection("notes.kin", "hashing") as notes:
+        for first, second in (("docs", "docs/sub"), ("docs/sub", "docs")):
+            notes.add_files(first)
+            notes.add_files(second)
+            assert notes.add_files("docs").unchanged == 2
+        (sub / "b.txt").unlink()
+        report = notes.add_files("docs")
+        assert (report.removed, notes.count()) == (1, 1)
+
+
+def test_one_id_from_two_inputs_is_refused_while_both_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "docs").mkdir(parents=True)
+        (tmp_path / name / "docs" / "x.txt").write_text(name)
+    with textkin.Collection(tmp_path / "notes.kin", "hashing") as notes:
+        monkeypatch.chdir(tmp_path / "one")
+        notes.add_files("docs")
+        monkeypatch.chdir(tmp_path / "two")
+        with pytest.raises(InputError, match="one would hide the other"):
+            notes.add_files("docs")
+        assert notes.get("docs/x.txt").text == "one"
+        # Moved, not doubled: then the new place takes over.
+        (tmp_path / "one").rename(tmp_path / "elsewhere")
+        assert notes.add_files("docs").changed == 1
+        assert notes.get("docs/x.txt").text == "two"
+
+
+def test_a_model_loaded_before_another_took_the_place_is_refused(tmp_path: Path) -> None:
+    with textkin.Collection(tmp_path / "a.kin", Encoder()) as first:
+        first._model.get()
+        with textkin.Collection(tmp_path / "a.kin", "hashing:64") as second:
+            second.add("b", ids="b")
+        with pytest.raises(ModelMismatchError):
+            first.add("a", ids="a")
+        with pytest.raises(ModelMismatchError):
+            first.search("b")
+
+
+def test_an_empty_collection_takes_any_model(tmp_path: Path) -> None:
+    class Broken(Letters):
+        def encode(self, texts: list[str]) -> Any:
+            rows = super().encode(texts)
+            return [row * np.nan if text == "bad" else row for row, text in zip(rows, texts, strict=True)]
+
+    with (
+        textkin.Collection(tmp_path / "a.kin", Broken()) as notes,
+        pytest.raises(BadVectorsError, match="for the text 'bad'"),
+    ):
+        notes.add(["fine", "bad"], ids=["y", "x"])
+    with textkin.Collection(tmp_path / "a.kin", "hashing") as notes:
+        assert notes.info().model is None
+        notes.add("text", ids="t")
+        notes.remove("t")
+    with textkin.Collection(tmp_path / "a.kin", "hashing:64") as notes:
+        notes.add("text", ids="t")
+        assert notes.info().model == HashingModel(64).info
+
+
+def test_an_object_of_textkins_protocol_is_asked_for_again(tmp_path: Path) -> None:
+    with textkin.Collection(tmp_path / "a.kin", Counting()) as notes:
+        notes.add(TEXTS)
+    with textkin.Collection(tmp_path / "a.kin") as notes, pytest.raises(InputError, match="built with an object"):
+        notes.search("refunds")
+
+
+def test_an_equal_object_searches_while_another_process_writes(notes: textkin.Collection, tmp_path: Path) -> None:
+    with (
+        notes.writing("a long job"),
+        textkin.Collection(tmp_path / "notes.kin", Encoder(noise=1e-6), ledger=False, timeout=0.1) as reader,
+    ):
+        assert reader.search("refunds", k=1)
+
+
+def test_search_needs_no_ledger(
+    notes: textkin.Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes.close()
+    broken = tmp_path / "data"
+    broken.mkdir()
+    (broken / "ledger.db").write_bytes(b"not a database at all, but long enough to be looked at" * 100)
+    monkeypatch.setenv("TEXTKIN_DATA", str(broken))
+    with textkin.Collection(tmp_path / "notes.kin") as reader:
+        with pytest.warns(LedgerWarning, match="embedded without the ledger"):
+            assert reader.search("refunds", k=1)[0].id in ("r1", "r2")
+        assert reader.add(TEXTS[0], ids="r1", metadata={"n": 0, "pet": False}).unchanged == 1
+        with pytest.raises(StoreError):
+            reader.add("something new")
+
+
+def test_like_and_unlike_of_one_record_cancel_out(notes: textkin.Collection) -> None:
+    with pytest.raises(InputError, match="cancels out"):
+        notes.search(like="c", unlike="c")
+
+
+def test_newest_needs_a_field_that_is_there(notes: textkin.Collection) -> None:
+    notes.add(TEXTS[0], ids="copy", metadata={"n": 9})
+    assert notes.duplicates(keep="newest", date_field="n").dropped == ("r1",)
+    with pytest.raises(InputError, match=r"no record has the field 'dtae'; their fields: n, pet"):
+        notes.duplicates(keep="newest", date_field="dtae")
+    with pytest.raises(InputError, match="keep='newest'"):
+        notes.duplicates(date_field="n")
+
+
+def test_ids_are_made_well_formed_wherever_they_are_given(tmp_path: Path) -> None:
+    with textkin.Collection(tmp_path / "a.kin", "hashing") as notes:
+        notes.add(["one", "two"], ids=["x\udc80", "y"])
+        assert "x\udc80" in notes
+        assert notes.get("x\udc80").text == "one"
+        assert notes.similar("x\udc80", k=1)[0].id == "y"
+        assert notes.vectors("x\udc80").shape == (1, 256)
+        assert notes.remove("x\udc80") == 1

@@ -224,6 +224,8 @@ def group(
         raise InputError(
             f"{len(ids)} ids for a join of {pairs.stats.rows} rows; give one id a row, of a self-join"
         )
+    if not (pairs.i < pairs.j).all():
+        raise InputError("these pairs are of two sets of rows; groups need the join of one set with itself")
     own = np.arange(len(ids))
     evidence = Evidence(
         ids=tuple(ids),

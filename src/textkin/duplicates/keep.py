@@ -11,7 +11,7 @@ import numpy as np
 
 from textkin.duplicates.unit_rows import Numbers
 from textkin.errors import InputError
-from textkin.types import Scalar
+from textkin.types import Record, Scalar
 
 Rule: TypeAlias = Literal["first", "last", "longest", "newest", "central"]
 Keep: TypeAlias = Rule | Callable[[str], float] | Sequence[float]
@@ -24,6 +24,21 @@ def rule_name(keep: Keep) -> str:
     if isinstance(keep, str):
         return keep
     return "function" if callable(keep) else "priorities"
+
+
+def record_dates(records: Sequence[Record], field: str, keep: Keep) -> list[Scalar]:
+    """The dates that ``keep="newest"`` compares, out of the records' metadata.
+
+    Raises:
+        InputError: another keep rule, which would not look at them, or no record has the field.
+    """
+    if keep != "newest":
+        raise InputError(f"date_field belongs to keep='newest', not to keep={rule_name(keep)!r}")
+    dates = [record.metadata.get(field) for record in records]
+    if records and all(date is None for date in dates):
+        known = sorted({name for record in records for name in record.metadata})
+        raise InputError(f"no record has the field {field!r}; their fields: {', '.join(known) or 'none'}")
+    return dates
 
 
 def keep_order(

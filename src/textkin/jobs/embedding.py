@@ -50,7 +50,14 @@ def embed_records(
     split = tuple(dataclasses.replace(record, spans=parts) for record, parts in zip(records, spans, strict=True))
     owners = [number for number, parts in enumerate(spans) for _ in parts]
     passages = [record.text[span.start : span.end] for record in split for span in record.spans]
-    result = embed(model, passages, "document", ledger, _in_records(progress, owners, len(split)))
+    result = embed(
+        model,
+        passages,
+        "document",
+        ledger,
+        _in_records(progress, owners, len(split)),
+        name_of=lambda row: f"the text of {split[owners[row]].id!r}",
+    )
     return EmbeddedRecords(
         records=split,
         vectors=result.vectors,
@@ -70,8 +77,12 @@ def record_vectors(records: Sequence[Record], vectors: Matrix) -> Matrix:
     Returns:
         ``(len(records), dimensions)`` unit rows.
     """
-    counts = np.fromiter((len(record.spans) for record in records), dtype=np.intp, count=len(records))
-    if (counts == 1).all():
+    return unit_means(vectors, [len(record.spans) for record in records])
+
+
+def unit_means(vectors: Matrix, counts: Sequence[int]) -> Matrix:
+    """The unit mean of the first ``counts[0]`` rows, of the next ``counts[1]``, and so on; no count is 0."""
+    if all(count == 1 for count in counts):
         return vectors
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     sums = np.add.reduceat(vectors.astype(np.float64), starts, axis=0)

@@ -21,7 +21,7 @@ _READ_AHEAD_CHARACTERS = 50_000_000
 def index_files(
     store: Store,
     model: Callable[[], Model],
-    ledger: Ledger | None,
+    ledger: Callable[[], Ledger | None],
     paths: str | Path | Sequence[str | Path],
     *,
     options: ReadOptions | None = None,
@@ -39,17 +39,14 @@ def index_files(
     listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
     sources = ["-" if str(path) == "-" else parse_argument(path).source for path in listed]
     skipped: list[Skipped] = []
-    failed: list[Skipped] = []
+    unread = Unread()
     guessed: list[tuple[str, str]] = []
 
     def note_skip(one: Skipped) -> None:
         skipped.append(one)
         if one.kind == "failed":
-            failed.append(one)
+            unread.add(one)
         on_skip(one)
-
-    def unread(record_id: str, source: str) -> bool:
-        return any(one.may_hold(record_id, source) for one in failed)
 
     stream = read_inputs(
         listed,
@@ -65,7 +62,7 @@ def index_files(
         ledger,
         records,
         sources=sources,
-        unread=unread,
+        unread=unread.may_hold,
         keep_missing=keep_missing,
         total=total,
         progress=progress,
@@ -74,6 +71,30 @@ def index_files(
     report.skipped = skipped
     report.guessed = guessed
     return report
+
+
+class Unread:
+    """What could not be read this time, asked for many records: which of them may come from there?"""
+
+    def __init__(self) -> None:
+        self._paths: dict[str | None, set[str]] = {}
+        self._any_id: set[str | None] = set()
+
+    def add(self, failed: Skipped) -> None:
+        """Note an input that could not be read."""
+        self._paths.setdefault(failed.source, set()).add(failed.path)
+        if failed.any_id:
+            self._any_id.add(failed.source)
+
+    def may_hold(self, record_id: str, source: str) -> bool:
+        """As `Skipped.may_hold` of any of them, in time that does not depend on how many there are."""
+        if source in self._any_id:
+            return True
+        paths = self._paths.get(source)
+        if not paths:
+            return False
+        ends = [place for place, sign in enumerate(record_id) if sign in ":/"]
+        return record_id in paths or any(record_id[:end] in paths for end in ends)
 
 
 def _counted(stream: Iterator[Record]) -> tuple[Iterable[Record], int | None]:

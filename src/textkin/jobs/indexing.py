@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from textkin.errors import InputError
@@ -62,7 +63,7 @@ class IndexReport:
 def index(
     store: Store,
     model: Callable[[], Model],
-    ledger: Ledger | None,
+    ledger: Callable[[], Ledger | None],
     records: Iterable[Record],
     *,
     sources: Sequence[str] = (),
@@ -80,7 +81,7 @@ def index(
     Args:
         store: where to.
         model: called once, when the first text needs a vector.
-        ledger: where vectors are looked up and kept; None embeds everything anew.
+        ledger: called once too; where vectors are looked up and kept, None embeds everything anew.
         records: ids unique; read once, as a stream.
         sources: those that ``records`` were read from: records of theirs that didn't come are gone.
         unread: asked at the end with the id and source of what didn't come: True keeps it, because the
@@ -91,8 +92,8 @@ def index(
         on_stored: called with the ids of a batch when they are safely on disk.
 
     Raises:
-        InputError: an id that came twice, or metadata that can't be kept; names the record. What was
-            stored before stays.
+        InputError: an id that came twice or belongs to another source, or metadata that can't be kept; names
+            the record. What was stored before stays.
     """
     start = time.monotonic()
     report = IndexReport()
@@ -102,9 +103,10 @@ def index(
         for batch in _batches(_checked(records, seen)):
             digests = store.digests([record.id for record in batch])
             fresh = [record for record in batch if digests.get(record.id) != record_digest(record)]
+            fresh = _without_same(store, fresh, digests)
             report.unchanged += len(batch) - len(fresh)
             if fresh:
-                _store(store, model(), ledger, fresh, report, _shifted(progress, done, total))
+                _store(store, model(), ledger(), fresh, report, _shifted(progress, done, total))
                 known = sum(record.id in digests for record in fresh)
                 report.changed += known
                 report.added += len(fresh) - known
@@ -132,6 +134,39 @@ def _store(
     report.truncated.extend(embedded.truncated)
     report.embedded += embedded.embedded
     report.from_ledger += embedded.from_ledger
+
+
+def _without_same(store: Store, fresh: Sequence[Record], known: Mapping[str, str]) -> list[Record]:
+    """Leave out what is there with the same text and metadata from a source that contains the new one.
+
+    Indexing ``docs/`` and then ``docs/sub/`` must not take the records from ``docs/``, which would no longer
+    notice when they are gone.
+
+    Raises:
+        InputError: an id that another source gave, which is still there: one would hide the other.
+    """
+    stored = {record.id: record for record in store.get([one.id for one in fresh if one.id in known])}
+    changed = []
+    for record in fresh:
+        before = stored.get(record.id)
+        if before is not None and before.source is not None and record.source is not None:
+            came_from, comes_from = before.source, record.source
+            if _contains(came_from, comes_from):
+                record = dataclasses.replace(record, source=came_from)
+                if before.text == record.text and before.metadata == record.metadata:
+                    continue
+            elif not _contains(comes_from, came_from) and Path(came_from).exists():
+                raise InputError(
+                    f"the id {record.id!r} came from {came_from} before and comes from {comes_from} now; "
+                    "one would hide the other. Index them from a folder where their paths differ, choose another "
+                    "--id-column, or use a collection for each"
+                )
+        changed.append(record)
+    return changed
+
+
+def _contains(outer: str, inner: str) -> bool:
+    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
 def _drop_gone(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,7 @@ def embed(
     ledger: Ledger | None,
     progress: Progress | None = None,
     block: int = 512,
+    name_of: Callable[[int], str] = "text number {}".format,
 ) -> LedgerResult:
     """Embed texts, each different one once ever; order in = order out.
 
@@ -56,6 +57,7 @@ def embed(
             embeds all.
         progress: called with (texts done, texts in all); those from the ledger count.
         block: different texts sent at a time; what a crash can lose.
+        name_of: how an error names the text of a row.
 
     Raises:
         BadVectorsError: the model answered with something else than one finite vector that is not zero a text.
@@ -90,7 +92,7 @@ def embed(
         part = missing[start : start + block]
         owners = [rows_of[digest] for digest in part]
         answer = model.embed([whole[rows[0]] for rows in owners], role, work.within(owners))
-        vectors = checked(answer, [rows[0] for rows in owners], info.name, info.dimensions)
+        vectors = checked(answer, [name_of(rows[0]) for rows in owners], info.name, info.dimensions)
         if ledger is not None:
             vectors = ledger.put(
                 info.fingerprint, key, part, vectors, tokens=answer.tokens, truncated=answer.truncated
@@ -103,12 +105,12 @@ def embed(
     return LedgerResult(work.vectors, from_ledger, len(missing), tuple(sorted(work.truncated)), tokens)
 
 
-def checked(answer: Embedded, numbers: Sequence[int], name: str, dimensions: int) -> Matrix:
+def checked(answer: Embedded, texts: Sequence[str], name: str, dimensions: int) -> Matrix:
     """A model's answer as unit rows of float32.
 
     Args:
         answer: of the model.
-        numbers: each text's number, for the message.
+        texts: how each text is named in the message.
         name: the model's.
         dimensions: what it promised.
 
@@ -116,20 +118,20 @@ def checked(answer: Embedded, numbers: Sequence[int], name: str, dimensions: int
         BadVectorsError: naming the first text whose row can't be used.
     """
     given = np.asarray(answer.vectors)
-    if given.shape != (len(numbers), dimensions) or given.dtype.kind != "f":
+    if given.shape != (len(texts), dimensions) or given.dtype.kind != "f":
         raise BadVectorsError(
-            f"{name} was sent {len(numbers)} texts, beginning with number {numbers[0]}, and answered with "
-            f"{given.dtype} of shape {given.shape} instead of floats of shape {(len(numbers), dimensions)}"
+            f"{name} was sent {len(texts)} texts, beginning with {texts[0]}, and answered with "
+            f"{given.dtype} of shape {given.shape} instead of floats of shape {(len(texts), dimensions)}"
         )
-    if len(answer.tokens) != len(numbers):
-        raise BadVectorsError(f"{name} gave {len(answer.tokens)} token counts for {len(numbers)} texts")
+    if len(answer.tokens) != len(texts):
+        raise BadVectorsError(f"{name} gave {len(answer.tokens)} token counts for {len(texts)} texts")
     vectors = np.ascontiguousarray(given, dtype=np.float32)
     lengths: npt.NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", given, given, dtype=np.float64))
     bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0) & np.isfinite(vectors).all(axis=1)))
     if len(bad):
         kind = "a zero vector" if lengths[bad[0]] == 0 else "NaN or infinity"
         raise BadVectorsError(
-            f"{name} answered text number {numbers[bad[0]]} with {kind}; nothing of this block was kept. "
+            f"{name} answered {texts[bad[0]]} with {kind}; nothing of this block was kept. "
             "Leave that text out, or use another model"
         )
     off = np.abs(lengths - 1) > _UNIT_TOLERANCE

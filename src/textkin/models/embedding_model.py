@@ -20,10 +20,14 @@ class EmbeddingModel:
 
     ``encode`` computes; it keeps nothing. Collections and ``textkin embed`` go through the ledger,
     where a text is embedded once.
+
+    Attributes:
+        by_name: whether its ``info.name`` is enough to load it again.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, by_name: bool = False) -> None:
         self._model = model
+        self.by_name = by_name
 
     def __repr__(self) -> str:
         info = self.info

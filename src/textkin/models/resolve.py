@@ -47,7 +47,7 @@ def load_model(
         # Absolute, so that a folder never passes for a name, and a collection finds it from anywhere.
         model = str(model.absolute())
     if isinstance(model, str):
-        return EmbeddingModel(_by_name(model, device, precision, threads, progress))
+        return EmbeddingModel(_by_name(model, device, precision, threads, progress), by_name=True)
     if all(hasattr(model, part) for part in ("info", "embed", "count_tokens")):
         return EmbeddingModel(model)
     return EmbeddingModel(ForeignModel(model))
@@ -63,6 +63,8 @@ def _by_name(
     if precision not in ("float32", "int8"):
         raise InputError(f"precision must be float32 or int8, not {precision!r}")
     if name == "hashing" or name.startswith("hashing:"):
+        if precision != "float32":
+            raise InputError("the hashing model has no weights, so no precision other than float32")
         return _hashing(name)
     from textkin.models import weights
     from textkin.models.local import LocalModel

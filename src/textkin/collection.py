@@ -21,7 +21,7 @@ from textkin.errors import InputError, ReadOnlyError, RecordNotFoundError, Store
 from textkin.jobs.adding import text_records
 from textkin.jobs.embedding import embed_records, record_vectors, unit_means
 from textkin.jobs.files import index_files
-from textkin.jobs.indexing import IndexReport, index
+from textkin.jobs.indexing import IndexReport, index, remove_source
 from textkin.ledger import Ledger, LedgerResult, embed
 from textkin.models.embedding_model import TruncationWarning
 from textkin.opened import OpenedModel
@@ -29,6 +29,7 @@ from textkin.search.clusters import Cluster, find_clusters
 from textkin.search.outliers import Outlier, find_outliers
 from textkin.stores.resolve import open_store
 from textkin.text.digest import well_formed
+from textkin.text.files import absolute
 from textkin.text.options import OnSkip, ReadOptions, ignore_skip
 from textkin.types import Hit, Matrix, Metadata, Model, ModelInfo, Progress, Record, Store
 from textkin.vectors.similarity import normalize
@@ -244,6 +245,17 @@ class Collection:
             self._require(names)
             return self._store.delete(names)
 
+    def remove_source(self, path: str | Path) -> int:
+        """Remove all records that came from an input, which may be gone already.
+
+        Args:
+            path: a file, a folder (with all that was indexed from inside it), a glob as it was given, or ``-``.
+
+        Returns:
+            How many went.
+        """
+        return remove_source(self._store, "-" if str(path) == "-" else absolute(path))
+
     # -- reading -------------------------------------------------------------------------------------------
 
     def count(self, where: Where | None = None) -> int:
@@ -318,6 +330,8 @@ class Collection:
             raise InputError("nothing to search for: give a query, or ids in like or unlike")
         sum_ = np.zeros(0)
         if query is not None:
+            if not isinstance(query, str):
+                raise InputError(f"the query must be one text, not a {type(query).__name__}")
             if not query.strip():
                 raise InputError("the query is empty; say what to look for")
             sum_ = self._query_vector(query).astype(np.float64)
@@ -337,6 +351,8 @@ class Collection:
     ) -> list[Hit]:
         """The records most similar to a record (without itself) or, where no record has this id, to a text.
 
+        Whole records are compared, as in `duplicates`: a long one by the unit mean of its passages' vectors.
+
         Args:
             id_or_text: an id of this collection, else a text.
             k: how many at most.
@@ -345,7 +361,7 @@ class Collection:
         """
         if id_or_text in self:
             own = well_formed(id_or_text)
-            return self._nearest(self.vectors(own)[0], k, where, threshold, exclude={own})
+            return self._nearest(self.vectors(own)[0], k, where, threshold, {own}, whole=True)
         return self.similar_to_text(id_or_text, k, where=where, threshold=threshold)
 
     def similar_to_text(
@@ -356,7 +372,9 @@ class Collection:
             raise InputError("the text is empty; give an id of this collection or a text")
         self._require_filled()
         embedded = embed_records(self._model.get(), [Record(id="text", text=well_formed(text))], self._ledger())
-        return self._nearest(record_vectors(embedded.records, embedded.vectors)[0], k, where, threshold, set())
+        return self._nearest(
+            record_vectors(embedded.records, embedded.vectors)[0], k, where, threshold, set(), whole=True
+        )
 
     def duplicates(
         self,
@@ -459,14 +477,21 @@ class Collection:
             return embed(model, [query], "query", None)
 
     def _nearest(
-        self, vector: Any, k: int, where: Where | None, threshold: float | None, exclude: set[str]
+        self,
+        vector: Any,
+        k: int,
+        where: Where | None,
+        threshold: float | None,
+        exclude: set[str],
+        *,
+        whole: bool = False,
     ) -> list[Hit]:
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
         unit = np.ascontiguousarray(normalize(vector[None, :]), dtype=np.float32)
         if not unit.any():
             raise InputError("what is to be like and unlike cancels out; there is nothing left to search for")
-        hits = self._store.search(unit, k + len(exclude), condition(where))[0]
+        hits = self._store.search(unit, k + len(exclude), condition(where), whole=whole)[0]
         kept = [hit for hit in hits if hit.id not in exclude and (threshold is None or hit.score >= threshold)]
         return kept[:k]
 

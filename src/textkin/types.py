@@ -218,10 +218,13 @@ class Store(Protocol):
         """Ids in the order of insertion; only those of one source when it is given."""
         ...
 
-    def search(self, queries: Matrix, k: int, where: Condition | None = None) -> list[list[Hit]]:
+    def search(
+        self, queries: Matrix, k: int, where: Condition | None = None, *, whole: bool = False
+    ) -> list[list[Hit]]:
         """Exact search: for each query row the ``k`` records whose best passage scores highest, best first.
 
-        Ties go to the record inserted first.
+        Ties go to the record inserted first. With ``whole`` a record scores by the unit mean of its
+        passages instead, and a hit shows its first passage: the same measure as between two records.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -483,3 +484,64 @@ def test_ids_are_made_well_formed_wherever_they_are_given(tmp_path: Path) -> Non
         assert notes.similar("x\udc80", k=1)[0].id == "y"
         assert notes.vectors("x\udc80").shape == (1, 256)
         assert notes.remove("x\udc80") == 1
+
+
+def test_similar_compares_whole_records_as_duplicates_does(tmp_path: Path) -> None:
+    long = "\n\n".join(
+        f"chapter {number} tells of {word}" for number, word in enumerate(["cats", "ships", "tax"] * 90)
+    )
+    with textkin.Collection(tmp_path / "a.kin", "hashing:64") as notes:
+        notes.add([long, long + " ", "cats and ships"], ids=["one", "copy", "short"])
+        best = notes.similar("one", k=2)
+        assert best[0].id == "copy"
+        assert best[0].score == pytest.approx(1.0, abs=1e-6)
+        vectors = notes.vectors(["one", "short"]).astype(np.float64)
+        assert best[1].score == pytest.approx(vectors[0] @ vectors[1], abs=1e-6)
+        assert notes.similar(long, k=1)[0].score == pytest.approx(1.0, abs=1e-6)
+        assert notes.similar("one", k=1, where={"missing": 1}) == []
+
+
+def test_removing_a_source_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "u.csv").write_text("text\none\ntwo\n")
+    with textkin.Collection("notes.kin", "hashing") as notes:
+        notes.add_files("u.csv")
+        notes.add("by hand", ids="h")
+        (tmp_path / "u.csv").unlink()
+        assert notes.remove_source("u.csv") == 2
+        assert notes.remove_source("u.csv") == 0
+        assert [record.id for record in notes] == ["h"]
+
+
+def test_a_mistyped_column_drops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "t.csv").write_text("id,text\na,one\nb,two\n")
+    (docs / "l.jsonl").write_text('{"text": "three"}\n{"text": "four"}\n')
+    options = textkin.ReadOptions(id_column="id", include=("t.csv",))
+    with textkin.Collection("notes.kin", "hashing") as notes:
+        assert notes.add_files("docs", options).added == 2
+        assert notes.add_files("docs", textkin.ReadOptions(include=("l.jsonl",)), keep_missing=True).added == 2
+        wrong = notes.add_files("docs", textkin.ReadOptions(text_column="Komentar", id_column="id"))
+        assert (wrong.removed, wrong.missing, notes.count()) == (0, 4, 4)
+        # A file that is half written keeps what it gave before.
+        (docs / "l.jsonl").write_text('{"text": "three"}\n{"te')
+        half = notes.add_files("docs", textkin.ReadOptions(include=("l.jsonl",)), keep_missing=False)
+        assert "docs/l.jsonl:2" in notes
+        assert half.missing >= 1
+
+
+def test_empty_standard_input_wipes_nothing(tmp_path: Path) -> None:
+    with textkin.Collection(tmp_path / "a.kin", "hashing") as notes:
+        notes.add_files("-", stdin=io.BytesIO(b"one\ntwo\n"))
+        with pytest.raises(InputError, match="nothing came through"):
+            notes.add_files("-", stdin=io.BytesIO(b"\n"))
+        assert notes.count() == 2
+
+
+def test_wrong_kinds_of_arguments_are_named(notes: textkin.Collection) -> None:
+    with pytest.raises(InputError, match="texts is a mapping"):
+        notes.add({"text": "hello", "id": "z"})
+    with pytest.raises(InputError, match="the query must be one text, not a list"):
+        notes.search(["refunds"])  # type: ignore[arg-type]

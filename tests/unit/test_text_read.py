@@ -72,7 +72,8 @@ def test_a_folder_gives_what_can_be_read_and_names_the_rest() -> None:
     run = Run("d", max_bytes=100_000)
     assert run.texts == {"d/README": "no suffix", "d/old.txt": "café", "d/p.html": "T\n\nB"}
     assert run.notes == [("d/old.txt", "cp1252")]
-    assert {item.kind for item in run.skipped} == {"skipped"}
+    never = {item.path for item in run.skipped if item.kind == "skipped"}
+    assert never == {"d/empty.txt", "d/i.png", "d/doc.pdf", "d/x.weird"}
     for path, part in {
         "d/empty.txt": "no text",
         "d/fake.txt": "NUL",
@@ -213,7 +214,8 @@ def test_stdin_lines_and_jsonl() -> None:
     assert jsonl.records == [Record("-:2", "x", {"k": 1}, "-")]
     assert list(jsonl.why) == ["-:3"]
     assert Run("-", stdin="a\nb\n".encode("utf-16")).texts == {"-:1": "a", "-:2": "b"}
-    assert Run("-", stdin=b"").records == []
+    with pytest.raises(InputError, match="nothing came through stdin"):
+        Run("-", stdin=b" \n")
     assert Run("-", stdin=b"[1]\n").texts == {"-:1": "[1]"}
 
 

@@ -24,6 +24,8 @@ def text_records(
     Raises:
         InputError: lengths that differ, a text or an id that is no str.
     """
+    if isinstance(texts, Mapping):
+        raise InputError("texts is a mapping; give its texts as a list, and ids= and metadata= beside it")
     many = [texts] if isinstance(texts, str) else list(texts)
     _check_strings(many, "text")
     names = _default_ids(many) if ids is None else [ids] if isinstance(ids, str) else list(ids)

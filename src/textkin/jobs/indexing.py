@@ -17,8 +17,8 @@ from textkin.text.digest import record_digest, well_formed
 from textkin.text.options import Skipped
 from textkin.types import Model, Progress, Record, Scalar, Store
 
-_BATCH_RECORDS = 512
-_BATCH_CHARACTERS = 1_000_000
+_BATCH_RECORDS = 256
+_BATCH_CHARACTERS = 300_000
 
 
 @dataclass(slots=True)
@@ -134,6 +134,17 @@ def _store(
     report.truncated.extend(embedded.truncated)
     report.embedded += embedded.embedded
     report.from_ledger += embedded.from_ledger
+
+
+def remove_source(store: Store, source: str) -> int:
+    """Remove all records of a source and of the sources inside it; returns how many went."""
+    with store.writing("remove"):
+        gone = [record.id for batch in store.scan() for record in batch if _inside(source, record.source)]
+        return store.delete(gone) if gone else 0
+
+
+def _inside(outer: str, inner: str | None) -> bool:
+    return inner is not None and _contains(outer, inner)
 
 
 def _without_same(store: Store, fresh: Sequence[Record], known: Mapping[str, str]) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from textkin.types import Embedded, Matrix, Model, Progress, Role
 from textkin.vectors.similarity import normalize
 
 _UNIT_TOLERANCE = 1e-6
+_FIRST_BLOCK = 64
+_LEAST_BLOCK = 16
+_BLOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +60,8 @@ def embed(
         ledger: where vectors are looked up, and kept block by block before anything else is done with them; None
             embeds all.
         progress: called with (texts done, texts in all); those from the ledger count.
-        block: different texts sent at a time; what a crash can lose.
+        block: most different texts sent at a time; what a crash can lose. Fewer are sent where that many would
+            take longer than two seconds.
         name_of: how an error names the text of a row.
 
     Raises:
@@ -88,8 +93,11 @@ def embed(
         work.report(0)
     if missing and ledger is not None and not ledger.knows(info.fingerprint):
         ledger.remember_model(info, canary_vectors(model))
-    for start in range(0, len(missing), block):
-        part = missing[start : start + block]
+    start, size = 0, min(block, _FIRST_BLOCK)
+    while start < len(missing):
+        began = time.monotonic()
+        part = missing[start : start + size]
+        start += len(part)
         owners = [rows_of[digest] for digest in part]
         answer = model.embed([whole[rows[0]] for rows in owners], role, work.within(owners))
         vectors = checked(answer, [name_of(rows[0]) for rows in owners], info.name, info.dimensions)
@@ -102,6 +110,8 @@ def embed(
             work.take(rows, Remembered(vectors[place], int(answer.tokens[place]), place in cut))
         tokens += int(np.sum(answer.tokens))
         work.report(0)
+        fitting = len(part) * _BLOCK_SECONDS / max(time.monotonic() - began, 1e-3)
+        size = int(min(block, max(_LEAST_BLOCK, fitting)))
     return LedgerResult(work.vectors, from_ledger, len(missing), tuple(sorted(work.truncated)), tokens)
 
 

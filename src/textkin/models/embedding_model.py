@@ -117,7 +117,7 @@ class EmbeddingModel:
                 "normalize_embeddings=False can't be kept; leave it out"
             )
         single = isinstance(texts, str)
-        checked = _checked([texts] if isinstance(texts, str) else texts)
+        checked = _checked([texts] if isinstance(texts, str) else list(texts))
         if show_progress_bar and progress is None:
             with bar("encoding") as shown:
                 embedded = self._model.embed(checked, role, shown)

@@ -122,21 +122,23 @@ class _Reading:
             problem = FileReadError(f"{found.name} can't be read: {error.strerror or error}")
         if found.direct:
             raise problem
-        any_id = self._options.id_column is not None and kind_of(found.name)[0] in TABLES
-        self._on_skip(
-            Skipped(
-                found.name,
-                str(problem).removeprefix(found.name).lstrip(": "),
-                "failed",
-                source=found.source,
-                any_id=any_id,
-            )
-        )
+        self._failed(found, str(problem).removeprefix(found.name).lstrip(": "))
 
-    def _pass_over(self, found: Found, reason: str) -> None:
+    def _pass_over(self, found: Found, reason: str, *, never_ours: bool = False) -> None:
+        """Name a file of a folder that can't be used; one that was named itself is an error.
+
+        Unless it is of a kind that never gives records, those that it gave before must not be taken for gone.
+        """
         if found.direct:
             raise FileReadError(f"{found.name}: {reason}")
-        self._on_skip(Skipped(found.name, reason, source=found.source))
+        if never_ours:
+            self._on_skip(Skipped(found.name, reason, source=found.source))
+        else:
+            self._failed(found, reason)
+
+    def _failed(self, found: Found, reason: str) -> None:
+        any_id = self._options.id_column is not None and kind_of(found.name)[0] in TABLES
+        self._on_skip(Skipped(found.name, reason, "failed", source=found.source, any_id=any_id))
 
     def _file(self, found: Found) -> Iterator[Record]:
         kind, packed = kind_of(found.name)
@@ -151,6 +153,7 @@ class _Reading:
                 found,
                 unreadable_reason(found.name)
                 or f"unknown suffix; name the file itself, or --include '*.{suffix}', to read it as text",
+                never_ours=True,
             )
         else:
             yield from self._whole(found, kind)
@@ -247,6 +250,8 @@ class _Reading:
             skipped.append((number, line))
             if line.strip():
                 break
+        if not any(line.strip() for _, line in skipped):
+            raise InputError("nothing came through stdin; pipe texts to it, a line each, or JSON Lines")
         every = itertools.chain(skipped, lines)
         if skipped and _is_object(skipped[-1][1]):
             table = jsonl_table(every, "stdin")

@@ -97,7 +97,8 @@ def records_of(
     number = 0
     for number, values in table.rows:
         if isinstance(values, str):
-            on_skip(Skipped(name, values, row=number, source=source))
+            # What the row would have been is not known, nor whether the rest of the file is whole.
+            on_skip(Skipped(name, values, "failed", number, source, any_id=columns.id is not None))
             continue
         text, reason = _text(values, columns.texts)
         if reason:

@@ -22,6 +22,7 @@ from textkin.errors import CorruptStoreError
 from textkin.stores.local.checks import UNIT_TOLERANCE
 from textkin.stores.local.schema import COLLECTION, DATABASE, ORDINAL_BITS
 from textkin.types import Matrix
+from textkin.vectors.similarity import normalize
 
 FILE: Final = "matrix.bin"
 _MAGIC: Final = b"textkinM"
@@ -78,6 +79,23 @@ def load_matrix(
     memory = io.BytesIO()
     _fill(memory, folder, connection, stamp, dimensions)
     return _parse(np.frombuffer(memory.getbuffer(), dtype=np.uint8), stamp, dimensions)
+
+
+def whole_records(matrix: PassageMatrix) -> PassageMatrix:
+    """One row a record: the unit mean of its passages, under the number of the first; 0 where they cancel out."""
+    if len(matrix.rows) == len(matrix.records):
+        return matrix
+    means = np.array(matrix.rows[matrix.firsts[:-1]])
+    for place in np.flatnonzero(np.diff(matrix.firsts) > 1).tolist():
+        first, end = matrix.firsts[place], matrix.firsts[place + 1]
+        means[place] = normalize(matrix.rows[first:end].sum(axis=0, dtype=np.float64))
+    return PassageMatrix(
+        matrix.stamp,
+        means,
+        matrix.passages[matrix.firsts[:-1]],
+        matrix.records,
+        np.arange(len(matrix.records) + 1, dtype=np.int64),
+    )
 
 
 def forget_matrix(folder: Path) -> None:

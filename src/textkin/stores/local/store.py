@@ -27,7 +27,7 @@ from textkin.stores.local.connections import Connections
 from textkin.stores.local.exact import best_records
 from textkin.stores.local.filter_sql import filter_sql
 from textkin.stores.local.lock import HOLDER, LOCK, WriterLock
-from textkin.stores.local.matrix import FILE, PassageMatrix, forget_matrix, load_matrix
+from textkin.stores.local.matrix import FILE, PassageMatrix, forget_matrix, load_matrix, whole_records
 from textkin.stores.local.schema import COLLECTION, DATABASE
 from textkin.stores.problems import read_only as read_only_error
 from textkin.stores.problems import translated
@@ -65,6 +65,7 @@ class LocalStore:
         self._lock = WriterLock(self._folder, timeout)
         self._connections = Connections(self._folder, timeout=timeout)
         self._matrix: PassageMatrix | None = None
+        self._wholes: PassageMatrix | None = None
         self._matrix_guard = threading.Lock()
         self._check_place(create and not read_only)
         if self._exists():
@@ -188,7 +189,9 @@ class LocalStore:
             if connection is not None:
                 yield from rows.read_ids(connection, source)
 
-    def search(self, queries: Matrix, k: int, where: Condition | None = None) -> list[list[Hit]]:
+    def search(
+        self, queries: Matrix, k: int, where: Condition | None = None, *, whole: bool = False
+    ) -> list[list[Hit]]:
         """As `Store.search`; ranked by the product in float64, which, cut to -1 … 1, is also the hit's score.
 
         Raises:
@@ -204,6 +207,8 @@ class LocalStore:
                 return [[] for _ in range(len(queries))]
             unit = checked_queries(queries, header.model)
             matrix = self._current_matrix(connection, header.model.dimensions)
+            if whole:
+                matrix = self._whole_records(matrix)
             selected = None
             if where is not None:
                 found = rows.read_numbers(connection, condition, parameters)
@@ -322,6 +327,12 @@ class LocalStore:
                 matrix = load_matrix(self._folder, connection, stamp, dimensions, keep=not self._read_only)
                 self._matrix = matrix
             return matrix
+
+    def _whole_records(self, matrix: PassageMatrix) -> PassageMatrix:
+        kept = self._wholes
+        if kept is None or kept.stamp != matrix.stamp:
+            kept = self._wholes = whole_records(matrix)
+        return kept
 
     def _after_removal(self) -> None:
         """Leave nothing of what was removed in derived files, and give freed space back; the lock is held."""

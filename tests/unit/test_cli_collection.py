@@ -210,6 +210,20 @@ def test_info_names_the_model(filled: Run) -> None:
 def test_another_model_is_refused(filled: Run) -> None:
     refused = filled("index", "docs", "--to", "n.kin", "--model", "hashing:64", code=7)
     assert "hashing" in refused.stderr
+    filled("add", "n.kin", "a text", "--model", "hashing:256")
+
+
+@pytest.mark.parametrize(
+    "command", [("index", "docs", "--to", "n.kin"), ("add", "n.kin", "a"), ("demo", "--to", "n.kin")]
+)
+def test_another_model_is_refused_before_its_weights_are_fetched(
+    filled: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = filled(*command, "--model", "all-mpnet-base-v2", code=7).stderr
+    assert refused.startswith("error: n.kin was built with hashing")
+    assert "not all-mpnet-base-v2" in refused
+    assert "Leave out --model" in refused
+    assert "model=" not in refused
 
 
 def test_add_from_arguments(run: Run) -> None:

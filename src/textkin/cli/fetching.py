@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from textkin.cli.output import talk
+from textkin.errors import ModelMismatchError, StoreNotFoundError
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
@@ -20,7 +21,7 @@ FetchProgress = Callable[[str, int, "int | None"], None]
 def fetch_bar() -> Iterator[FetchProgress]:
     """Progress of a download on stderr, with what it is, bytes, rate and ETA; shows nothing until it is called.
 
-    On a terminal a bar; elsewhere a line for each step.
+    On a terminal a bar; elsewhere one line for what may take minutes.
     """
     if not sys.stderr.isatty():
         yield _plain()
@@ -71,6 +72,55 @@ def load_with_bar(
         )
 
 
+def open_for_writing(
+    place: str,
+    model: str | None,
+    *,
+    ledger: bool = True,
+    device: str = "cpu",
+    precision: Literal["float32", "int8"] | None = None,
+    threads: int | None = None,
+) -> Collection:
+    """Open or make a collection, with its model's weights fetched: not one byte for a model it would refuse.
+
+    Raises:
+        ModelMismatchError: ``model`` is not the one that made the collection's vectors.
+        TextkinError: as `Collection` and `load_model`.
+    """
+    from textkin.collection import Collection
+
+    if model is not None:
+        refuse_other_model(place, model)
+        ensure_weights(model)
+    collection = Collection(place, model, ledger=ledger, device=device, precision=precision, threads=threads)
+    try:
+        if model is None:
+            ensure_model_of(collection)
+    except BaseException:
+        collection.close()
+        raise
+    return collection
+
+
+def refuse_other_model(place: str, model: str) -> None:
+    """Raise ModelMismatchError where names alone tell that a collection was built with another model."""
+    from textkin.collection import Collection
+
+    try:
+        with Collection(place, create=False, read_only=True) as standing:
+            built = standing.info().model
+    except StoreNotFoundError:
+        return
+    if built is None or built.details.get("kind") == "object":
+        return
+    known, asked = _known(built.name), _known(model)
+    if None not in (known, asked) and known != asked:
+        raise ModelMismatchError(
+            f"{place} was built with {built.name} ({built.dimensions} dimensions), not {model}. Their "
+            "vectors can't be compared. Leave out --model, or index into a new collection."
+        )
+
+
 def ensure_weights(name: str | None) -> None:
     """Fetch a model's weights where they are missing, with a bar; None is the default model.
 
@@ -89,17 +139,30 @@ def ensure_weights(name: str | None) -> None:
 
 
 def ensure_model_of(collection: Collection) -> None:
-    """`ensure_weights` for the model that made a collection's vectors."""
+    """`ensure_weights` for the model that made a collection's vectors; the default model for a new one."""
     known = collection.info().model
-    if known is not None and known.details.get("kind") != "object":
+    if known is None:
+        ensure_weights(None)
+    elif known.details.get("kind") != "object":
         ensure_weights(known.name)
+
+
+def _known(name: str) -> str | None:
+    """The one way to write a name that can mean one model only; None for folders and other repositories."""
+    from textkin.models import catalog
+
+    kind, _, dimensions = name.partition(":")
+    if kind == "hashing":
+        return f"hashing:{dimensions or 256}"
+    entry = catalog.find(name)
+    return None if entry is None else entry.name
 
 
 def _plain() -> FetchProgress:
     told: set[str] = set()
 
     def update(what: str, _done: int, _total: int | None) -> None:
-        if what not in told:
+        if what.endswith("...") and what not in told:
             told.add(what)
             talk(what)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import click
 
 from textkin._progress import bar
-from textkin.cli.fetching import ensure_model_of, ensure_weights
+from textkin.cli.fetching import open_for_writing
 from textkin.cli.main import INTERRUPTED
 from textkin.cli.options import engine_options, model_option, read_options, read_options_of
 from textkin.cli.output import counted, json_option, say, talk, write_object
@@ -49,24 +49,13 @@ def index(
     textkin index reviews.csv --text-column review --id-column no --to reviews.kin
     cat titles.txt | textkin index - --to titles.kin
     """
-    from textkin.collection import Collection
-
     options = read_options_of(reading)
     with (
-        Collection(
-            place,
-            model,
-            ledger=not no_ledger,
-            device=device,
-            precision=precision,
-            threads=threads,
+        open_for_writing(
+            place, model, ledger=not no_ledger, device=device, precision=precision, threads=threads
         ) as collection,
         skips(verbose) as on_skip,
     ):
-        if model is None and collection.info().model is not None:
-            ensure_model_of(collection)
-        else:
-            ensure_weights(model)
         try:
             with bar("indexing") as progress:
                 report = collection.add_files(

@@ -42,12 +42,12 @@ def models(context: click.Context, form: str | None) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--offline", is_flag=True, help="Only look on this machine.")
 def fetch_command(names: Sequence[str], offline: bool) -> None:
-    """Download and verify models; print the folder of each."""
+    """Download and verify models; print the folder of each. A damaged copy in textkin's cache is replaced."""
     from textkin.models import weights
 
     with fetch_bar() as progress:
         for name in names:
-            say(str(weights.fetch(name, progress, offline)))
+            say(str(weights.fetch(name, progress, offline, repair=True)))
 
 
 @models.command("verify")

@@ -167,13 +167,18 @@ def require_room(needed: int) -> None:
 
 
 def publish(ready: Path, record: ModelRecord) -> Path:
-    """Make a verified folder the cache's copy of its revision, in one step that survives a power cut."""
+    """Make a verified folder the cache's copy of its revision, in one step that survives a power cut.
+
+    A copy that is there already goes to ``replaced`` beside the verified folder.
+    """
     target = repository_folder(record.repository) / record.revision
     (ready / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
     for folder, _, names in os.walk(ready):
         for name in names:
             _sync(Path(folder) / name)
         _sync(Path(folder))
+    if target.exists():
+        target.rename(ready.with_name("replaced"))
     ready.rename(target)
     _sync(target.parent)
     return target

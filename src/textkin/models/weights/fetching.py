@@ -10,12 +10,15 @@ from typing import TypeAlias
 from textkin.errors import ModelNotFoundError, WeightsError
 from textkin.models.catalog import CatalogEntry, similar_names
 from textkin.models.weights import hub, package_index
-from textkin.models.weights.cache import ModelRecord, pin_commit, publish, require_room, writing
+from textkin.models.weights.cache import ModelRecord, models_folder, pin_commit, publish, require_room, writing
 from textkin.models.weights.find import Wanted, search, understand
 from textkin.models.weights.verifying import digests, verify
 
 FetchProgress: TypeAlias = Callable[[str, int, "int | None"], None]
-"""Called with (what is going on, bytes done, bytes in all or None when that is not known)."""
+"""Called with (what is going on, bytes done, bytes in all or None when that is not known).
+
+What ends in ``...`` announces something that may take minutes; the rest are its steps.
+"""
 
 
 def fetch(
@@ -23,6 +26,7 @@ def fetch(
     progress: FetchProgress | None = None,
     offline: bool = False,
     *,
+    repair: bool = False,
     catalog: Sequence[CatalogEntry] | None = None,
 ) -> Path:
     """The verified folder of a model, downloaded if it is not here.
@@ -34,6 +38,8 @@ def fetch(
         name: of the catalog, ``organisation/name[@revision]`` on the hub, or a folder.
         progress: called while bytes come in.
         offline: only look.
+        repair: read every byte of the copy in textkin's own cache, and download a damaged one again; a damaged
+            copy is an error otherwise. Folders that are not textkin's are never changed.
         catalog: the models known by name; None: textkin's own.
 
     Raises:
@@ -44,7 +50,7 @@ def fetch(
         ReadOnlyError: the cache can't be written.
     """
     wanted = understand(name, catalog)
-    found, notes = search(wanted)
+    found, notes = _look(wanted, repair and not offline)
     if found is not None:
         return found
     if offline:
@@ -54,13 +60,37 @@ def fetch(
 
     def waiting() -> None:
         if progress is not None:
-            progress(f"waiting for another process that fetches {wanted.name}", 0, None)
+            progress(f"waiting for another process that fetches {wanted.name} ...", 0, None)
 
     with writing(wanted.repository, needed, waiting) as work:
-        found, _ = search(wanted)
+        found, _ = _look(wanted, repair)
         if found is not None:
             return found
+        if progress is not None:
+            progress(_announcement(wanted), 0, None)
         return _from_sources(wanted, work, notes, progress, catalog)
+
+
+def _look(wanted: Wanted, repair: bool) -> tuple[Path | None, list[str]]:
+    """As ``search``; with ``repair`` a damaged copy in textkin's cache is noted as one that is not there."""
+    if not repair:
+        return search(wanted)
+    try:
+        found, notes = search(wanted)
+        if found is not None and found.is_relative_to(models_folder()):
+            verify(found, wanted.entry, rehash=True)
+    except WeightsError as error:
+        return None, [f"textkin's cache: {_without_cure(error)}"]
+    return found, notes
+
+
+def _announcement(wanted: Wanted) -> str:
+    size = f" ({wanted.entry.size / 1e6:,.0f} MB)" if wanted.entry is not None and wanted.entry.files else ""
+    return f"fetching {wanted.name}{size} ..."
+
+
+def _without_cure(error: WeightsError) -> str:
+    return str(error).partition("; run: textkin")[0]
 
 
 def _from_sources(
@@ -87,7 +117,7 @@ def _from_sources(
             notes.append(f"{source}: {error}")
         except WeightsError as error:
             wrong = error
-            notes.append(f"{source}: {str(error).partition('; delete ')[0]}")
+            notes.append(f"{source}: {_without_cure(error)}")
         shutil.rmtree(place, ignore_errors=True)
     message = _message(wanted, notes, catalog)
     if wrong is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from textkin._places import cache_folder
 from textkin.errors import ModelNotFoundError, WeightsError
 from textkin.models.catalog import CatalogEntry
-from textkin.models.weights.cache import read_record
+from textkin.models.weights.cache import models_folder, read_record
 from textkin.models.weights.files import file_digest, listing, readable
 
 _Stat = list[int]
@@ -59,7 +59,9 @@ def verify(folder: Path, entry: CatalogEntry | None = None, *, rehash: bool = Fa
             return digests(folder, rehash=rehash)
         expected, source = record.files, "was recorded when it was fetched"
         name = entry.name if entry is not None else record.name
-    cure = f"delete {folder} and run: textkin models fetch {name}"
+    cure = f"run: textkin models fetch {name}"
+    if not folder.absolute().is_relative_to(models_folder().absolute()):
+        cure = f"delete {folder} and {cure}"
     for path in expected:
         if not (folder / path).is_file():
             raise WeightsError(f"{path} of {name} is missing in {folder}; {cure}")

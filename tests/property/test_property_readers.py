@@ -41,6 +41,8 @@ def test_csv_comes_back(rows: list[tuple[str, str]]) -> None:
         original = expected[number][0]
         if isinstance(key, str):
             assert key == original
+        elif isinstance(key, bool):
+            assert str(key).lower() == original.lower()
         else:
             assert key is None or float(key) == float(original)
 

@@ -270,7 +270,9 @@ class _Reading:
             if encoding.guessed and encoding.name not in noted:
                 noted.add(encoding.name)
                 self._on_note("-", encoding.name)
-            yield Record(f"-:{number}", well_formed(line.decode(encoding.name).strip()), {}, "-")
+            text = well_formed(line.decode(encoding.name).strip())
+            if text:
+                yield Record(f"-:{number}", text, {}, "-")
 
 
 def _numbered_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -282,3 +282,86 @@ def test_lone_surrogates_in_arguments_do_no_harm(filled: Run) -> None:
     filled("similar", "n.kin", "--text", "caf\udce9")
     filled("show", "n.kin", "caf\udce9", code=3)
     filled("add", "n.kin", "caf\udce9", "--id", "\udce9")
+
+
+def test_remove_by_source(filled: Run) -> None:
+    Path("docs/hours.md").unlink()
+    Path("docs/refunds.md").unlink()
+    filled("index", "-", "--to", "n.kin", stdin="from a pipe\n")
+    assert "--yes" in filled("remove", "n.kin", "--source", "docs", code=2).stderr
+    assert "2 records removed, 3 left" in filled("remove", "n.kin", "--source", "./docs/", "--yes").stdout
+    assert "1 record removed, 2 left" in filled("remove", "n.kin", "--source", "-", "--yes").stdout
+    gone = filled("remove", "n.kin", "--source", "docs", "--yes", code=3).stderr
+    assert "no record of n.kin came from docs" in gone
+    assert str(Path("reviews.csv").absolute()) in gone
+    filled("remove", "n.kin", "a", "--source", "docs", code=2)
+    filled("remove", "n.kin", "--where", "year > 1", "--source", "docs", code=2)
+    filled("remove", "n.kin", "--source", "", "--yes", code=2)
+    assert found(filled("remove", "n.kin", "--source", "reviews.csv", "--yes", "--json")) == {
+        "removed": 2,
+        "records": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("where", "hint"),
+    [
+        ("stadt = 'Ulm'", "no record has a field 'stadt'; did you mean 'Stadt'?"),
+        (
+            "year > 1 and (rating > 3 or year = 'x')",
+            "rating holds text, not numbers\nyear holds numbers, not text",
+        ),
+        ("rating in (1, true)", "rating holds text, not numbers and true or false"),
+        ("qqq is not null", "no record has a field 'qqq'; there are 'Stadt', 'gone', 'rating', 'year'"),
+        ("not (zzz = null)", "no record has a field 'zzz'; there are 'Stadt', 'gone', 'rating', 'year'"),
+        ("gone = 5", "no record has a value in gone: all are null"),
+        ("year != 2020 and qqq != 1", ""),
+        ("year is null or year > 3000", ""),
+    ],
+)
+def test_a_filter_that_matches_nothing_says_why(run: Run, where: str, hint: str) -> None:
+    data = '{"Stadt": "Ulm", "rating": "5", "year": 2020, "gone": null}'
+    run("add", "n.kin", "a text", "--model", "hashing", "--meta-json", data)
+    lines = f"{hint}\n" if hint else ""
+    assert run("search", "n.kin", "text", "--where", where).stderr == f"nothing found\n{lines}"
+    assert run("list", "n.kin", "--where", where, "--json").stderr == f"no records\n{lines}"
+    assert run("remove", "n.kin", "--where", where).stderr == lines
+    assert lines in run("duplicates", "n.kin", "--where", where).stderr
+    assert run("search", "n.kin", "text", "--where", "year = 2020", "--threshold", "1").stderr in (
+        "nothing found\n",
+        "",
+    )
+
+
+def test_nothing_is_never_stored(run: Run) -> None:
+    assert "empty" in run("add", "n.kin", "fine", "", "--model", "hashing", code=2).stderr
+    assert "empty" in run("add", "n.kin", " \n ", "--model", "hashing", code=2).stderr
+    assert (
+        "standard input holds no text" in run("add", "n.kin", "--model", "hashing", stdin="\n \n", code=2).stderr
+    )
+    assert not Path("n.kin").exists()
+
+
+def test_two_forms_are_refused(filled: Run) -> None:
+    refused = filled("search", "n.kin", "phone", "--csv", "--json", code=2).stderr
+    assert "--json" in refused
+    assert "--csv" in refused
+    filled("list", "n.kin", "--jsonl", "--csv", code=2)
+    filled("list", "n.kin", "--json", "--json")
+
+
+def test_a_query_without_quotes_gets_a_hint(filled: Run) -> None:
+    refused = filled("search", "n.kin", "when", "are", "you", "open", code=2).stderr
+    assert 'put the query in quotes: textkin search n.kin "when are you open"' in refused.replace(
+        "main", "textkin"
+    )
+    filled("search", "n.kin", "when", "--unknown", code=2)
+
+
+def test_an_empty_collection_says_so(filled: Run) -> None:
+    filled("remove", "n.kin", "--where", "year is null or year > 1", "--yes")
+    for command in (("search", "n.kin", "phone"), ("similar", "n.kin", "--text", "phone")):
+        done = filled(*command, "--json")
+        assert found(done) == []
+        assert done.stderr.startswith("n.kin has no records yet")
+        filled(*command, "--where", "year >", code=2)

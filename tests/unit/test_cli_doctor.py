@@ -31,6 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_healthy_machine(place: Path) -> None:
     found = states(run("doctor", "n.kin", "--json"))
     assert "broken" not in found.values()
+    assert {"pyarrow", "scikit-learn", "sentence-transformers"} <= set(found)
     assert {"python", "sqlite", "cache", "data", "ledger", "collection", "its model"} <= set(found)
     assert run("doctor").stdout.endswith("All in order.\n")
 

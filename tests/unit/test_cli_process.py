@@ -73,8 +73,33 @@ def test_a_plain_locale_is_no_obstacle(place: Path, locale: dict[str, str]) -> N
     textkin("index", "ü.md", "--to", "n.kin", "--model", "hashing", env=locale)
     textkin("list", "n.kin", env=locale)
     textkin("show", "n.kin", "missing ü", code=3, env=locale)
-    found = json.loads(textkin("search", "n.kin", "Größe", "--json", env=locale).stdout)
-    assert found[0]["text"] == "Größe, 漢字, 🙂 and the rest"
+    textkin(
+        "add", "n.kin", "Größe", "--id", "ö", "--meta", "Länge=ä", "--meta-json", '{"straße": "ß"}', env=locale
+    )
+    where = "`Länge` = 'ä' and straße = 'ß'"
+    found = json.loads(textkin("search", "n.kin", "Größe", "--where", where, "--json", env=locale).stdout)
+    assert [(hit["id"], hit["text"], hit["metadata"]) for hit in found] == [
+        ("ö", "Größe", {"Länge": "ä", "straße": "ß"})
+    ]
+    assert found[0]["score"] == pytest.approx(1)
+    textkin("show", "n.kin", "ö", env=locale)
+    assert "2 records removed" in textkin("remove", "n.kin", "ö", "ü.md", env=locale).stdout
+
+
+def test_a_warning_is_one_plain_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    textkin("add", "n.kin", "a text", "--model", "hashing")
+    (place / "data").mkdir()
+    (place / "data" / "ledger.db").write_bytes(b"no database at all, but long enough" * 10)
+    monkeypatch.setenv("TEXTKIN_DATA", str(place / "data"))
+    done = subprocess.run(
+        [sys.executable, "-m", "textkin", "search", "n.kin", "a text", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(json.loads(done.stdout)) == 1
+    assert done.stderr.startswith("warning: the query was embedded without the ledger: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_ascii_terminal_gets_escapes(place: Path) -> None:
@@ -120,11 +145,14 @@ def test_progress_is_silent_when_stderr_is_no_terminal(place: Path) -> None:
     assert done.stderr == ""
 
 
-def test_interrupting_keeps_what_was_stored_and_the_same_command_goes_on(place: Path) -> None:
+@pytest.mark.parametrize("no_ledger", [["--no-ledger"], []])
+def test_interrupting_keeps_what_was_stored_and_the_same_command_goes_on(
+    place: Path, no_ledger: list[str]
+) -> None:
     total = 3_000
     lines = "".join(json.dumps({"text": f"text {n} " + "words " * 40}) + "\n" for n in range(total))
     (place / "many.jsonl").write_text(lines)
-    args = [*TEXTKIN, "index", "many.jsonl", "--to", "n.kin", "--model", "hashing", "--no-ledger"]
+    args = [*TEXTKIN, "index", "many.jsonl", "--to", "n.kin", "--model", "hashing", *no_ledger]
     log = place / "n.kin" / "collection.db-wal"
     with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 60
@@ -134,11 +162,12 @@ def test_interrupting_keeps_what_was_stored_and_the_same_command_goes_on(place: 
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in errors
-    assert "are safe in n.kin" in errors
+    assert "are stored in n.kin" in errors
+    assert ("vectors made for further texts are in the ledger" in errors) == (not no_ledger)
     stored = json.loads(textkin("info", "n.kin", "--json").stdout)["records"]
     assert f"{stored:,} record" in errors
     assert 0 < stored < total
-    rest = json.loads(textkin("index", "many.jsonl", "--to", "n.kin", "--no-ledger", "--json").stdout)
+    rest = json.loads(textkin("index", "many.jsonl", "--to", "n.kin", *no_ledger, "--json").stdout)
     assert rest["unchanged"] == stored
     assert rest["added"] == total - stored
 

@@ -69,7 +69,9 @@ def test_the_keep_rule_chooses(run: Run, source: str) -> None:
     dated = run("duplicates", *place, "--keep", "newest", "--date-field", "day", *rest)
     assert set(drops(dated).values()) == {"t3"}
     run("duplicates", *place, "--keep", "first", "--date-field", "day", code=2)
-    run("duplicates", *place, "--keep", "newest", code=2)
+    alone = run("duplicates", *place, "--keep", "newest", code=2).stderr
+    assert "needs --date-field" in alone
+    assert "--keep last" in alone
 
 
 def test_the_table_shows_each_group_with_its_texts(run: Run) -> None:
@@ -129,5 +131,5 @@ def test_embedding_again_takes_all_from_the_ledger(run: Run) -> None:
 
 
 def test_embed_without_a_text_writes_nothing(run: Run) -> None:
-    assert "no text" in run("embed", "-", "--model", "hashing", "-o", "v.npy", stdin="\n\n", code=2).stderr
+    assert "nothing came" in run("embed", "-", "--model", "hashing", "-o", "v.npy", stdin="\n\n", code=2).stderr
     assert not Path("v.npy").exists()

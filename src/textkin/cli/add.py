@@ -10,25 +10,27 @@ import click
 
 from textkin._progress import bar
 from textkin.cli.fetching import open_for_writing
-from textkin.cli.options import model_option, place_argument
+from textkin.cli.options import WORDS, model_option, place_argument
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_row, tell_truncated
 from textkin.errors import InputError
 from textkin.text.csv_table import typed
-from textkin.text.digest import well_formed
 
 
 @click.command()
 @place_argument
-@click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("--id", "ids", metavar="ID", multiple=True, help="One for each TEXT. [default: made from the text]")
+@click.argument("texts", nargs=-1, type=WORDS, metavar="[TEXT]...")
+@click.option(
+    "--id", "ids", type=WORDS, metavar="ID", multiple=True, help="One for each TEXT. [default: made from the text]"
+)
 @click.option(
     "--meta",
+    type=WORDS,
     metavar="KEY=VALUE",
     multiple=True,
     help="Metadata of all TEXTs; numbers, true, false and empty are recognised as in CSV files.",
 )
-@click.option("--meta-json", metavar="JSON", help="Metadata as one JSON object, typed exactly.")
+@click.option("--meta-json", type=WORDS, metavar="JSON", help="Metadata as one JSON object, typed exactly.")
 @model_option
 @json_option
 def add(
@@ -49,11 +51,14 @@ def add(
     grep -h TODO src/*.py | textkin add notes.kin
     """
     metadata = _metadata(meta, meta_json)
-    many = _lines() if texts in ((), ("-",)) else [well_formed(text) for text in texts]
+    many = _lines() if texts in ((), ("-",)) else list(texts)
+    for number, text in enumerate(many, 1):
+        if not text.strip():
+            raise InputError(f"TEXT {number} is empty; expected words to add")
     with open_for_writing(place, model) as collection, bar("adding") as progress:
         report = collection.add(
             many,
-            ids=[well_formed(name) for name in ids] if ids else None,
+            ids=list(ids) if ids else None,
             metadata=metadata,
             progress=progress,
         )
@@ -68,7 +73,7 @@ def _lines() -> list[str]:
     """The lines of standard input that hold more than white space.
 
     Raises:
-        InputError: standard input is a terminal, or not UTF-8.
+        InputError: standard input is a terminal, holds no such line, or is not UTF-8.
     """
     if sys.stdin.isatty():
         raise InputError("no text; give TEXT arguments, or pipe texts in, a line each")
@@ -80,7 +85,10 @@ def _lines() -> list[str]:
         raise InputError(
             f"line {line} of standard input is not UTF-8; convert it: iconv -f latin1 -t utf-8"
         ) from None
-    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+    if not lines:
+        raise InputError("standard input holds no text; expected texts, a line each")
+    return lines
 
 
 def _metadata(pairs: tuple[str, ...], exact: str | None) -> dict[str, Any]:

@@ -30,7 +30,11 @@ _NEEDED = (
     "filelock",
     "rich",
 )
-_OPTIONAL = (("pyarrow", "pyarrow", "parquet"), ("sentence_transformers", "sentence-transformers", "torch"))
+_OPTIONAL = (
+    ("pyarrow", "parquet"),
+    ("scikit-learn", "clusters"),
+    ("sentence-transformers", "torch"),
+)
 _OLDEST_SQLITE = (3, 51, 3)
 _ROOM = 500_000_000
 
@@ -77,11 +81,11 @@ def check_versions() -> Iterator[Finding]:
         else:
             yield Finding(module, "ok", metadata.version(module.replace("_", "-")))
     yield from _check_sqlite()
-    for module, package, extra in _OPTIONAL:
+    for package, extra in _OPTIONAL:
         try:
-            yield Finding(module, "ok", f"{metadata.version(package)} (optional)")
+            yield Finding(package, "ok", f"{metadata.version(package)} (optional)")
         except metadata.PackageNotFoundError:
-            yield Finding(module, "note", "not installed (optional)", f"pip install 'textkin[{extra}]' adds it")
+            yield Finding(package, "note", "not installed (optional)", f"pip install 'textkin[{extra}]' adds it")
 
 
 def check_processor() -> Iterator[Finding]:

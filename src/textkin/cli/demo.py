@@ -18,8 +18,8 @@ import click
 from textkin._progress import bar
 from textkin.cli.fetching import load_with_bar, refuse_other_model
 from textkin.cli.main import INTERRUPTED
-from textkin.cli.output import counted, one_line, say, talk
-from textkin.cli.reports import index_report_lines, tell_truncated
+from textkin.cli.output import counted, one_line, say
+from textkin.cli.reports import index_report_lines, tell_stopped, tell_truncated
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
@@ -97,7 +97,7 @@ def _index(collection: Collection, place: str, clock: _Clock) -> None:
         with clock.part("indexing"), bar("embedding") as progress:
             report = collection.index(records, sources=[_SOURCE], total=len(records), progress=progress)
     except KeyboardInterrupt:
-        talk(f"stopped; {counted(collection.count(), 'record')} are safe in {place}. The same command goes on.")
+        tell_stopped(place, collection.count(), ledger=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     tell_truncated(report)
     for line in index_report_lines(report):

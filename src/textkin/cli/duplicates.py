@@ -10,7 +10,8 @@ import click
 
 from textkin._progress import bar
 from textkin.cli.fetching import load_with_bar
-from textkin.cli.options import engine_options, read_options, read_options_of, where_option
+from textkin.cli.hints import tell_why_nothing
+from textkin.cli.options import WORDS, engine_options, read_options, read_options_of, where_option
 from textkin.cli.output import (
     Column,
     counted,
@@ -47,12 +48,14 @@ _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column(
     type=click.Choice(_KEEP),
     default="first",
     show_default=True,
-    help="Which record of a group stays; central: the one with most near-duplicates.",
+    help="Which record of a group stays; first and last as added, newest by --date-field, central: the one with "
+    "most near-duplicates.",
 )
 @click.option(
     "--date-field",
+    type=WORDS,
     metavar="FIELD",
-    help="For --keep newest: the metadata that holds the date.",
+    help="For --keep newest, which needs it: the metadata that holds the date.",
 )
 @where_option
 @click.option("--model", metavar="NAME", help="For files: a model's name or folder. [default: all-MiniLM-L6-v2]")
@@ -83,8 +86,12 @@ def duplicates(
     textkin duplicates notes.kin --threshold 0.9
     textkin duplicates reviews.csv --text-column review --keep longest --csv > drop.csv
     """
-    if (keep == "newest") != (date_field is not None):
-        raise click.UsageError("--keep newest and --date-field FIELD belong together")
+    if keep == "newest" and date_field is None:
+        raise click.UsageError(
+            "--keep newest needs --date-field FIELD, the metadata with the date; --keep last keeps the last added"
+        )
+    if keep != "newest" and date_field is not None:
+        raise click.UsageError("--date-field is for --keep newest")
     if _is_collection(paths):
         report, texts = _of_collection(paths[0], threshold, keep, date_field, where)
     else:
@@ -131,6 +138,8 @@ def _of_collection(
             )
         named = {name for group in report for name in (group.kept, *(record.id for record in group.dropped))}
         texts = {record.id: record.text for record in collection.records(where) if record.id in named}
+        if where is not None and not report.total:
+            tell_why_nothing(collection, where)
     return report, texts
 
 

@@ -11,7 +11,7 @@ from textkin.cli.fetching import open_for_writing
 from textkin.cli.main import INTERRUPTED
 from textkin.cli.options import engine_options, model_option, read_options, read_options_of
 from textkin.cli.output import counted, json_option, say, talk, write_object
-from textkin.cli.reports import index_report_lines, index_report_row, skips, tell_truncated
+from textkin.cli.reports import index_report_lines, index_report_row, skips, tell_stopped, tell_truncated
 
 
 @click.command()
@@ -62,8 +62,7 @@ def index(
                     paths, options=options, keep_missing=keep_missing, progress=progress, on_skip=on_skip
                 )
         except KeyboardInterrupt:
-            stored = counted(collection.count(), "record")
-            talk(f"stopped; {stored} are safe in {place}. The same command goes on from there.")
+            tell_stopped(place, collection.count(), ledger=not no_ledger)
             raise click.exceptions.Exit(INTERRUPTED) from None
         records = collection.count()
     if verbose:

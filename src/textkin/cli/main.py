@@ -142,7 +142,7 @@ def _complain(message: str) -> None:
 
 
 def _show_warning(*given: Any, **_: Any) -> None:
-    _complain(f"warning: {given[0]}")
+    _complain(f"warning: {' '.join(str(given[0]).split())}")
 
 
 def _forgive_characters() -> None:

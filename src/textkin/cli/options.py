@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from textkin.text.digest import well_formed
 from textkin.text.options import ReadOptions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Words(click.ParamType[str]):
+    """A text that is no path: UTF-8 whatever the locale, without lone surrogates.
+
+    Where the locale can't decode what the shell passed, Python hides its bytes in surrogates; that is right for
+    paths only.
+    """
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if any("\udc80" <= letter <= "\udcff" for letter in text):
+            # Suppressed where there are other surrogates too: these bytes did not come from a shell.
+            with contextlib.suppress(UnicodeEncodeError):
+                text = os.fsencode(text).decode("utf-8", "surrogateescape")
+        return well_formed(text)
+
+
+WORDS = Words()
 
 
 def place_argument(command: _Command) -> _Command:
@@ -21,6 +45,7 @@ def where_option(command: _Command) -> _Command:
     """``--where``; the command gets ``where``."""
     return click.option(
         "--where",
+        type=WORDS,
         metavar="EXPR",
         help="Only records whose metadata satisfy it, e.g. 'lang = \"en\" and year >= 2020'.",
     )(command)
@@ -68,9 +93,12 @@ def read_options(command: _Command) -> _Command:
         click.option("--encoding", metavar="E", help="Of all files. [default: detected]"),
         click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out these files or folders."),
         click.option("--include", metavar="PATTERN", multiple=True, help="Take only these files from folders."),
-        click.option("--id-column", metavar="C", help="The column that holds the ids. [default: FILE:ROW]"),
+        click.option(
+            "--id-column", type=WORDS, metavar="C", help="The column that holds the ids. [default: FILE:ROW]"
+        ),
         click.option(
             "--text-column",
+            type=WORDS,
             metavar="C",
             multiple=True,
             help="The column of a table that holds the text; several are joined. [default: found by its name]",

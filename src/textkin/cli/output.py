@@ -63,8 +63,19 @@ def form_options(command: _Command) -> _Command:
         ("jsonl", "One JSON object a line."),
         ("json", "JSON with full values."),
     ):
-        command = click.option(f"--{name}", "form", flag_value=name, default=None, help=text)(command)
+        command = click.option(f"--{name}", is_flag=True, expose_value=False, callback=_choose_form, help=text)(
+            command
+        )
     return command
+
+
+def _choose_form(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+    chosen = ctx.params.setdefault("form", None)
+    if not given:
+        return
+    if chosen is not None:
+        raise click.UsageError(f"--{chosen} and --{option.name} are two forms; choose one", ctx)
+    ctx.params["form"] = option.name
 
 
 def json_option(command: _Command) -> _Command:

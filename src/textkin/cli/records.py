@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from textkin.cli.options import place_argument, where_option
+from textkin.cli.hints import tell_why_nothing
+from textkin.cli.options import WORDS, place_argument, where_option
 from textkin.cli.output import (
     Column,
     counted,
@@ -24,11 +25,14 @@ from textkin.cli.output import (
     write_object,
     write_rows,
 )
-from textkin.errors import InputError
-from textkin.text.digest import well_formed
+from textkin.errors import InputError, RecordNotFoundError
 from textkin.types import Record
 
+if TYPE_CHECKING:
+    from textkin.collection import Collection
+
 _COLUMNS = (Column("id"), Column("metadata", lambda metadata: metadata_text(metadata)[:60]), text_column())
+_SOURCES_NAMED = 5
 
 
 @click.command("list")
@@ -52,6 +56,11 @@ def list_(place: str, where: str | None, limit: int, offset: int, form: str | No
         total = collection.count(where)
         stop = offset + limit if limit else None
         write_rows(map(_row, islice(collection.records(where), offset, stop)), _COLUMNS, form)
+        if not total:
+            talk("no records")
+            if where is not None:
+                tell_why_nothing(collection, where)
+            return
     last = min(total, stop) if stop else total
     if form is None and (offset or last < total):
         talk(
@@ -59,13 +68,11 @@ def list_(place: str, where: str | None, limit: int, offset: int, form: str | No
             if offset < last
             else f"there are only {counted(total, 'record')}"
         )
-    elif not total:
-        talk("no records")
 
 
 @click.command()
 @place_argument
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", nargs=-1, required=True, type=WORDS, metavar="ID...")
 @form_options
 def show(place: str, ids: tuple[str, ...], form: str | None) -> None:
     """Show records of COLLECTION in full.
@@ -77,7 +84,7 @@ def show(place: str, ids: tuple[str, ...], form: str | None) -> None:
     from textkin.collection import Collection
 
     with Collection(place, create=False) as collection:
-        found = [collection.get(well_formed(name)) for name in ids]
+        found = [collection.get(name) for name in ids]
     if form is not None:
         write_rows(map(_row, found), _COLUMNS, form)
         return
@@ -91,29 +98,42 @@ def show(place: str, ids: tuple[str, ...], form: str | None) -> None:
 
 @click.command()
 @place_argument
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, type=WORDS, metavar="[ID]...")
 @where_option
-@click.option("--yes", is_flag=True, help="With --where: remove without asking.")
+@click.option(
+    "--source",
+    metavar="PATH",
+    help="All that was indexed from this path, as given then; - for standard input. It may be gone already.",
+)
+@click.option("--yes", is_flag=True, help="With --where and --source: remove without asking.")
 @json_option
-def remove(place: str, ids: tuple[str, ...], where: str | None, yes: bool, as_json: bool) -> None:
-    """Remove records from COLLECTION by id, or all that satisfy --where.
+def remove(
+    place: str, ids: tuple[str, ...], where: str | None, source: str | None, yes: bool, as_json: bool
+) -> None:
+    """Remove records from COLLECTION by id, all that satisfy --where, or all of one --source.
 
     \b
     textkin remove notes.kin docs/old.md
     textkin remove notes.kin --where 'year < 2015' --yes
+    textkin remove notes.kin --source old-notes/ --yes
     """
     from textkin.collection import Collection
 
-    if bool(ids) == (where is not None):
-        raise click.UsageError("give either the IDs of records or --where")
+    if bool(ids) + (where is not None) + (source is not None) != 1:
+        raise click.UsageError("give either the IDs of records, --where or --source")
     with Collection(place, create=False) as collection:
-        if where is None:
-            removed = collection.remove([well_formed(name) for name in ids])
-        else:
-            if not yes:
-                _confirm(collection.count(where), place)
+        if source is not None:
+            removed = _remove_source(collection, place, source, yes)
+        elif where is not None:
+            count = collection.count(where)
+            if not count:
+                tell_why_nothing(collection, where)
+            elif not yes:
+                _confirm(counted(count, "record"), place)
             with collection.writing("remove"):
                 removed = collection.remove([record.id for record in collection.records(where)])
+        else:
+            removed = collection.remove(ids)
         left = collection.count()
     if as_json:
         write_object({"removed": removed, "records": left})
@@ -170,10 +190,28 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _confirm(count: int, place: str) -> None:
+def _remove_source(collection: Collection, place: str, source: str, yes: bool) -> int:
+    """Remove what came from a source.
+
+    Raises:
+        RecordNotFoundError: nothing did; names the sources that there are.
+    """
+    if not source:
+        raise InputError("--source is empty; give the path that was indexed")
+    if not yes:
+        _confirm(f"all records of {source}", place)
+    removed = collection.remove_source(source)
+    if not removed:
+        known = sorted({record.source for record in collection if record.source is not None})
+        named = ", ".join(known[:_SOURCES_NAMED]) + (" …" if len(known) > _SOURCES_NAMED else "")
+        raise RecordNotFoundError(f"no record of {place} came from {source}; its sources: {named or 'none'}")
+    return removed
+
+
+def _confirm(what: str, place: str) -> None:
     if not sys.stdin.isatty():
-        raise InputError(f"this would remove {counted(count, 'record')} from {place}; say so with --yes")
-    click.confirm(f"Remove {counted(count, 'record')} from {place}?", abort=True, err=True)
+        raise InputError(f"this would remove {what} from {place}; say so with --yes")
+    click.confirm(f"Remove {what} from {place}?", abort=True, err=True)
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -89,6 +89,19 @@ def index_report_lines(report: IndexReport) -> Iterator[str]:
     yield f"{report.seconds:.1f} s{_rate(report)}"
 
 
+def tell_stopped(place: str, stored: int, *, ledger: bool) -> None:
+    """What Ctrl-C left behind, on stderr."""
+    kept = f"stopped; {counted(stored, 'record')} are stored in {place}"
+    if ledger:
+        kept += (
+            ", and vectors made for further texts are in the ledger. The same command goes on from there: "
+            "of what was embedded, at most the last seconds' work is done again."
+        )
+    else:
+        kept += ". The same command goes on from there; without the ledger, further vectors were not kept."
+    talk(kept)
+
+
 def tell_truncated(report: IndexReport) -> None:
     """Name the records that a model cut, on stderr."""
     tell_cut(report.truncated)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from textkin.cli.fetching import ensure_model_of
-from textkin.cli.options import k_option, place_argument, threshold_option, where_option
+from textkin.cli.hints import tell_why_nothing
+from textkin.cli.options import WORDS, k_option, place_argument, threshold_option, where_option
 from textkin.cli.output import Column, form_options, one_line, score_column, talk, text_column, write_rows
 from textkin.errors import InputError, RecordNotFoundError
-from textkin.text.digest import well_formed
+from textkin.where import condition
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
@@ -23,14 +24,26 @@ _COLUMNS = (score_column(), Column("id"), text_column())
 _IDS_LOOKED_AT = 20_000
 
 
-@click.command()
+class OneQuery(click.Command):
+    """A command that knows why it got too many words."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if rest and not ctx.resilient_parsing:
+            words = " ".join([ctx.params["query"], *map(WORDS, rest)])
+            ctx.fail(f'put the query in quotes: {ctx.command_path} {ctx.params["place"]} "{words}"')
+        return rest
+
+
+@click.command(cls=OneQuery)
 @place_argument
-@click.argument("query", required=False)
+@click.argument("query", required=False, type=WORDS)
 @k_option
 @where_option
 @threshold_option
-@click.option("--like", metavar="ID", multiple=True, help="Add this record's meaning to the query's.")
-@click.option("--unlike", metavar="ID", multiple=True, help="Take this record's meaning away.")
+@click.option("--like", type=WORDS, metavar="ID", multiple=True, help="Add this record's meaning to the query's.")
+@click.option("--unlike", type=WORDS, metavar="ID", multiple=True, help="Take this record's meaning away.")
 @form_options
 def search(
     place: str,
@@ -48,27 +61,29 @@ def search(
     textkin search notes.kin "how do refunds work" -k 3
     textkin search notes.kin "opening hours" --where 'lang = "en" and year >= 2020'
     textkin search notes.kin --like a1 --like b7 --unlike c3
+
+    --where compares fields with = != < <= > >=, in ("a", "b"), not in (...), is null and is not null,
+    joined by and, or, not and brackets. Texts are in quotes, numbers bare; 5 is never "5". A
+    comparison with a missing field is false, so != and not in are true of it. A field with blanks
+    or signs goes in `backticks`.
     """
     with _opened(place) as collection:
         for name in (*like, *unlike):
             _require(collection, place, name)
+        if query and not collection.count():
+            _tell_empty(place, where, form)
+            return
         if query is not None:
             ensure_model_of(collection)
-        hits = collection.search(
-            None if query is None else well_formed(query),
-            k,
-            where=where,
-            threshold=threshold,
-            like=like,
-            unlike=unlike,
-        )
+        hits = collection.search(query, k, where=where, threshold=threshold, like=like, unlike=unlike)
         _write(hits, form)
+        _explain(collection, hits, where)
 
 
 @click.command()
 @place_argument
-@click.argument("id", required=False)
-@click.option("--text", metavar="TEXT", help="Compare with this text instead of a record.")
+@click.argument("id", required=False, type=WORDS)
+@click.option("--text", type=WORDS, metavar="TEXT", help="Compare with this text instead of a record.")
 @k_option
 @where_option
 @threshold_option
@@ -91,14 +106,18 @@ def similar(
     if (id is None) == (text is None):
         raise click.UsageError("give either the ID of a record or --text")
     with _opened(place) as collection:
+        if text and not collection.count():
+            _tell_empty(place, where, form)
+            return
         if text is not None:
             ensure_model_of(collection)
-            hits = collection.similar_to_text(well_formed(text), k, where=where, threshold=threshold)
+            hits = collection.similar_to_text(text, k, where=where, threshold=threshold)
         else:
-            name = well_formed(id or "")
+            name = id or ""
             _require(collection, place, name)
             hits = collection.similar(name, k, where=where, threshold=threshold)
         _write(hits, form)
+        _explain(collection, hits, where)
 
 
 def _opened(place: str) -> Collection:
@@ -122,6 +141,17 @@ def _write(hits: Sequence[Hit], form: str | None) -> None:
     write_rows(rows, _COLUMNS, form)
     if not hits:
         talk("nothing found")
+
+
+def _explain(collection: Collection, hits: Sequence[Hit], where: str | None) -> None:
+    if where is not None and not hits and not collection.count(where):
+        tell_why_nothing(collection, where)
+
+
+def _tell_empty(place: str, where: str | None, form: str | None) -> None:
+    condition(where)
+    write_rows((), _COLUMNS, form)
+    talk(f"{place} has no records yet; add some: textkin index PATH --to {place}")
 
 
 def _require(collection: Collection, place: str, id: str) -> None:

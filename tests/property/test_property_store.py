@@ -103,4 +103,4 @@ def test_exact_search_equals_brute_force(data: st.DataObject) -> None:
         allowed = range(len(counts)) if chosen is None else chosen.tolist()
         order = sorted(allowed, key=lambda place: (-best[place], place))[:k]
         assert [int(np.searchsorted(firsts, row, side="right")) - 1 for row, _ in hits] == order
-        assert [score for _, score in hits] == [best[place] for place in order]
+        assert [score for _, score in hits] == [min(1.0, max(-1.0, best[place])) for place in order]

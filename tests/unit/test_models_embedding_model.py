@@ -67,3 +67,10 @@ def test_a_folder_is_named_absolutely_so_that_it_is_found_again(monkeypatch: pyt
     by_name = textkin.load_model(f"./{folder.name}")
     assert by_path.info.name == by_name.info.name == str(folder)
     assert by_path.info.fingerprint == by_name.info.fingerprint
+
+
+def test_normalize_embeddings_false_is_kept_where_the_model_gives_unit_rows() -> None:
+    unit = textkin.load_model(TINY / "bert_mean")
+    np.testing.assert_array_equal(unit.encode("a", normalize_embeddings=False), unit.encode("a"))
+    with pytest.raises(InputError, match="normalize_embeddings=False"):
+        textkin.load_model(TINY / "bert_cls").encode("a", normalize_embeddings=False)

@@ -361,3 +361,15 @@ def test_loading_takes_neither_onnx_nor_torch() -> None:
     """
     out, err = python(code).communicate(timeout=60)
     assert out == "[]\n", err
+
+
+def test_prompts_of_the_publisher_are_used_where_the_files_name_none() -> None:
+    plain = LocalModel(TINY / "bert_mean", "tiny")
+    told = LocalModel(TINY / "bert_mean", "tiny", prompts={"query": "query: ", "document": "passage: "})
+    assert told.info.role_sensitive
+    assert told.info.fingerprint != plain.info.fingerprint
+    np.testing.assert_array_equal(told.embed(["a b"], "query").vectors, plain.embed(["query: a b"]).vectors)
+    np.testing.assert_array_equal(told.embed(["a b"]).vectors, plain.embed(["passage: a b"]).vectors)
+    own = LocalModel(TINY / "xlm_roberta_mean", "tiny")
+    kept = LocalModel(TINY / "xlm_roberta_mean", "tiny", prompts={"query": "other: "})
+    assert kept.info.fingerprint == own.info.fingerprint

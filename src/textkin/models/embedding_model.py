@@ -111,7 +111,7 @@ class EmbeddingModel:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         if not convert_to_numpy:
             raise InputError("encode returns NumPy arrays; for a tensor use torch.from_numpy(model.encode(texts))")
-        if not normalize_embeddings and self.info.details.get("unit_rows") != "model":
+        if not normalize_embeddings and self.info.details.get("unit_rows") != "by the model":
             raise InputError(
                 f"textkin keeps unit rows, and {self.info.name} does not give them by itself, so "
                 "normalize_embeddings=False can't be kept; leave it out"

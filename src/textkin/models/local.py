@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,7 @@ class LocalModel:
         device: ``cpu``, ``auto``, ``cuda``, ``coreml`` or ``directml``.
         threads: cores to use; all by default.
         digests: SHA-256 of files, by their names relative to ``folder``, where the caller has just verified them.
+        prompts: what the publisher puts before a text of a role, where the model's own files don't say it.
 
     Raises:
         ModelNotFoundError: the folder holds no model.
@@ -59,10 +61,15 @@ class LocalModel:
         device: str = "cpu",
         threads: int | None = None,
         digests: Mapping[str, str] | None = None,
+        prompts: Mapping[Role, str] | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1, not {threads}")
         layout = read_layout(Path(folder))
+        given = prompts or {}
+        layout = dataclasses.replace(
+            layout, prompts={role: own or given.get(role, "") for role, own in layout.prompts.items()}
+        )
         encoder = family(layout.config)
         engines = providers(device, precision)
         on_cpu = engines[0] == "CPUExecutionProvider"

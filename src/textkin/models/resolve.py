@@ -66,10 +66,11 @@ def _by_name(
         if precision != "float32":
             raise InputError("the hashing model has no weights, so no precision other than float32")
         return _hashing(name)
-    from textkin.models import weights
+    from textkin.models import catalog, weights
     from textkin.models.local import LocalModel
 
     folder = weights.fetch(name, progress)
+    entry = catalog.find(name)
     if Path(name).is_dir() and folder.samefile(name):
         name = str(Path(name).absolute())
     return LocalModel(
@@ -79,6 +80,7 @@ def _by_name(
         device=device,
         threads=threads,
         digests=weights.digests(folder),
+        prompts=None if entry is None else entry.prompts,
     )
 
 

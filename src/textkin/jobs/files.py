@@ -10,7 +10,7 @@ from typing import BinaryIO
 from textkin.jobs.indexing import IndexReport, index
 from textkin.ledger import Ledger
 from textkin.text.files import parse_argument
-from textkin.text.options import OnSkip, ReadOptions, Skipped, ignore_skip
+from textkin.text.options import OnSkip, ReadOptions, Skipped, Unread, ignore_skip
 from textkin.text.read import read_inputs
 from textkin.types import Model, Progress, Record, Store
 
@@ -44,8 +44,7 @@ def index_files(
 
     def note_skip(one: Skipped) -> None:
         skipped.append(one)
-        if one.kind == "failed":
-            unread.add(one)
+        unread.add(one)
         on_skip(one)
 
     stream = read_inputs(
@@ -71,30 +70,6 @@ def index_files(
     report.skipped = skipped
     report.guessed = guessed
     return report
-
-
-class Unread:
-    """What could not be read this time, asked for many records: which of them may come from there?"""
-
-    def __init__(self) -> None:
-        self._paths: dict[str | None, set[str]] = {}
-        self._any_id: set[str | None] = set()
-
-    def add(self, failed: Skipped) -> None:
-        """Note an input that could not be read."""
-        self._paths.setdefault(failed.source, set()).add(failed.path)
-        if failed.any_id:
-            self._any_id.add(failed.source)
-
-    def may_hold(self, record_id: str, source: str) -> bool:
-        """As `Skipped.may_hold` of any of them, in time that does not depend on how many there are."""
-        if source in self._any_id:
-            return True
-        paths = self._paths.get(source)
-        if not paths:
-            return False
-        ends = [place for place, sign in enumerate(record_id) if sign in ":/"]
-        return record_id in paths or any(record_id[:end] in paths for end in ends)
 
 
 def _counted(stream: Iterator[Record]) -> tuple[Iterable[Record], int | None]:

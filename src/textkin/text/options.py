@@ -61,11 +61,34 @@ class Skipped:
     source: str | None = None
     any_id: bool = False
 
+
+class Unread:
+    """Inputs that could not be read this time, asked for many records: which may come from one of them?"""
+
+    def __init__(self) -> None:
+        self._paths: dict[str | None, set[str]] = {}
+        self._any_id: set[str | None] = set()
+
+    def add(self, failed: Skipped) -> None:
+        """Note one; what was only skipped does not count."""
+        if failed.kind != "failed":
+            return
+        self._paths.setdefault(failed.source, set()).add(failed.path)
+        if failed.any_id:
+            self._any_id.add(failed.source)
+
     def may_hold(self, record_id: str, source: str | None) -> bool:
-        """Whether an earlier record may come from what could not be read now, so that it has to be kept."""
-        if self.kind != "failed" or source != self.source:
+        """Whether an earlier record of a source may come from one of them, so that it has to be kept.
+
+        The time does not depend on how many there are.
+        """
+        if source in self._any_id:
+            return True
+        paths = self._paths.get(source)
+        if not paths:
             return False
-        return self.any_id or record_id == self.path or record_id.startswith((f"{self.path}:", f"{self.path}/"))
+        ends = [place for place, sign in enumerate(record_id) if sign in ":/"]
+        return record_id in paths or any(record_id[:end] in paths for end in ends)
 
 
 OnSkip: TypeAlias = Callable[[Skipped], None]

@@ -154,7 +154,14 @@ def test_interrupting_keeps_what_was_stored_and_the_same_command_goes_on(
     (place / "many.jsonl").write_text(lines)
     args = [*TEXTKIN, "index", "many.jsonl", "--to", "n.kin", "--model", "hashing", *no_ledger]
     log = place / "n.kin" / "collection.db-wal"
-    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        args,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore Ctrl-C, and their children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as running:
         deadline = time.monotonic() + 60
         while not (log.exists() and log.stat().st_size > 500_000) and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -81,7 +81,7 @@ def index_report_lines(report: IndexReport) -> Iterator[str]:
         f"{report.unchanged:,} unchanged, {report.removed:,} removed"
     )
     if report.missing:
-        yield f"{counted(report.missing, 'record')} no longer in the source, kept"
+        yield f"{counted(report.missing, 'record')} did not come from the source this time, kept"
     work = f"{counted(report.embedded, 'text')} embedded now, {report.from_ledger:,} from the ledger"
     if report.split:
         work += f"; {counted(report.split, 'record')} longer than the model reads, kept as several passages"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from textkin import _places
+
+# In CI the same examples every time: a change is judged by itself, not by luck. On a desk new ones each time.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 # Read before any test points it elsewhere: where `make test` has fetched the models to.
 _REAL_CACHE = _places.cache_folder().absolute()

@@ -372,6 +372,8 @@ class Collection:
             raise InputError("the text is empty; give an id of this collection or a text")
         self._require_filled()
         embedded = embed_records(self._model.get(), [Record(id="text", text=well_formed(text))], self._ledger())
+        for reason in embedded.failed.values():
+            raise InputError(f"the text can't be embedded: {reason}")
         return self._nearest(
             record_vectors(embedded.records, embedded.vectors)[0], k, where, threshold, set(), whole=True
         )
@@ -457,6 +459,8 @@ class Collection:
         self._require_filled()
         model = self._model.get()
         result = self._embed_query(model, query)
+        for reason in result.failed.values():
+            raise InputError(f"the query can't be embedded: {reason}")
         if result.truncated:
             warnings.warn(
                 f"the query is longer than the {model.info.max_tokens} tokens that {model.info.name} reads; "

@@ -12,7 +12,10 @@ The tree::
     │   ├── ModelNotFoundError   no such model, or no way to fetch it                  exit  5  http 404
     │   ├── WeightsError         a model's file differs from what was published        exit  6  http 500
     │   ├── UnsupportedModelError  a model of a kind that textkin can't run            exit  5  http 400
-    │   └── BadVectorsError      a model answered with something that is not vectors   exit  5  http 502
+    │   ├── BadVectorsError      a model answered with something that is not vectors   exit  5  http 502
+    │   ├── ProviderError        a model's server failed again and again               exit 11  http 502
+    │   ├── CredentialsError     a model's server needs a key, or refused it           exit 12  http 401
+    │   └── QuotaError           the account may spend no more                         exit 13  http 402
     ├── ModelMismatchError       two models would meet in one collection               exit  7  http 409
     └── StoreError               the store can't do what was asked                     exit  8  http 500
         ├── StoreNotFoundError   there is no collection at this place                  exit  3  http 404
@@ -93,6 +96,27 @@ class BadVectorsError(ModelError):
     """A model answered with something that is not vectors."""
 
     http_status = 502
+
+
+class ProviderError(ModelError):
+    """A model's server failed again and again."""
+
+    exit_code = 11
+    http_status = 502
+
+
+class CredentialsError(ModelError):
+    """A model's server needs a key, or refused it."""
+
+    exit_code = 12
+    http_status = 401
+
+
+class QuotaError(ModelError):
+    """The account may spend no more."""
+
+    exit_code = 13
+    http_status = 402
 
 
 class ModelMismatchError(TextkinError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from textkin.errors import TextkinError
 from textkin.where.conditions import Condition
 from textkin.where.conditions import Metadata as Metadata
 from textkin.where.conditions import Scalar as Scalar
@@ -106,11 +107,17 @@ class Embedded:
         vectors: ``(n, dimensions)`` float32, C order, unit rows, in the texts' order.
         tokens: ``(n,)`` int64: tokens of each text before any cut, special tokens included.
         truncated: rows whose text was longer than the model's limit, ascending.
+        failed: row to why its text can't be embedded; the row is zero. Local models have none.
+        stopped: what ended the work before its end; what was answered until then is here.
+        unanswered: rows that were not reached then; they are zero too.
     """
 
     vectors: Matrix
     tokens: npt.NDArray[np.int64]
     truncated: tuple[int, ...]
+    failed: Mapping[int, str] = field(default_factory=dict)
+    stopped: TextkinError | None = None
+    unanswered: tuple[int, ...] = ()
 
 
 class Model(Protocol):

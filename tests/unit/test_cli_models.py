@@ -38,9 +38,18 @@ def test_the_catalog_as_a_table() -> None:
 
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0].split() == ["name", "dimensions", "max_tokens", "size_mb", "languages", "licence", "here"]
-    assert lines[1].split() == ["all-MiniLM-L6-v2", "384", "256", "91", "English", "Apache-2.0", "no"]
-    assert lines[2].split() == ["all-mpnet-base-v2", "768", "384", "438", "English", "Apache-2.0", "no"]
+    assert lines[0].split() == [
+        "name",
+        "dimensions",
+        "max_tokens",
+        "size_mb",
+        "languages",
+        "licence",
+        "usd_per_million",
+        "here",
+    ]
+    assert lines[1].split() == ["all-MiniLM-L6-v2", "384", "256", "91", "English", "Apache-2.0", "0", "no"]
+    assert lines[2].split() == ["all-mpnet-base-v2", "768", "384", "438", "English", "Apache-2.0", "0", "no"]
     assert result.stderr == ""
 
 
@@ -50,7 +59,10 @@ def test_the_catalog_as_json() -> None:
     assert rows[0]["name"] == "all-MiniLM-L6-v2"
     assert rows[0]["revision"] == "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
     assert rows[0]["parameters"] == 22_713_216
-    assert {row["here"] for row in rows} == {"no"}
+    assert {row["here"] for row in rows if row["runs"] == "this machine"} == {"no"}
+    hosted = {row["name"]: row for row in rows if row["here"] == "hosted"}
+    assert hosted["openai:text-embedding-3-small"]["dimensions"] == 1536
+    assert hosted["openai:text-embedding-3-small"]["usd_per_million"] == 0.02
 
 
 def test_where(model: Path) -> None:

@@ -12,7 +12,7 @@ from textkin._progress import bar
 from textkin.cli.fetching import open_for_writing
 from textkin.cli.options import WORDS, model_option, place_argument
 from textkin.cli.output import counted, json_option, say, write_object
-from textkin.cli.reports import index_report_row, tell_truncated
+from textkin.cli.reports import index_report_row, tell_losses
 from textkin.errors import InputError
 from textkin.text.csv_table import typed
 
@@ -62,7 +62,7 @@ def add(
             metadata=metadata,
             progress=progress,
         )
-    tell_truncated(report)
+    tell_losses(report)
     if as_json:
         write_object(index_report_row(report))
     else:

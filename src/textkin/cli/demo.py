@@ -19,7 +19,7 @@ from textkin._progress import bar
 from textkin.cli.fetching import load_with_bar, refuse_other_model
 from textkin.cli.main import INTERRUPTED
 from textkin.cli.output import counted, one_line, say
-from textkin.cli.reports import index_report_lines, tell_stopped, tell_truncated
+from textkin.cli.reports import index_report_lines, tell_losses, tell_stopped
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
@@ -99,7 +99,7 @@ def _index(collection: Collection, place: str, clock: _Clock) -> None:
     except KeyboardInterrupt:
         tell_stopped(place, collection.count(), ledger=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
-    tell_truncated(report)
+    tell_losses(report)
     for line in index_report_lines(report):
         say(f"  {line}")
 

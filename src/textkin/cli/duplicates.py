@@ -22,7 +22,7 @@ from textkin.cli.output import (
     write_object,
     write_rows,
 )
-from textkin.cli.reports import skips, tell_cut
+from textkin.cli.reports import skips, tell_cut, tell_refused
 from textkin.errors import InputError, StoreNotFoundError
 
 if TYPE_CHECKING:
@@ -165,6 +165,8 @@ def _of_files(
         embedded = embed_records(loaded.unwrap(), records, ledger, progress)
     talk(f"{counted(embedded.embedded, 'text')} embedded now, {embedded.from_ledger:,} from the ledger")
     tell_cut(embedded.truncated)
+    tell_refused(embedded.failed)
+    records = list(embedded.records)
     vectors = record_vectors(embedded.records, embedded.vectors)
     ids, texts = [record.id for record in records], [record.text for record in records]
     dates = None if date_field is None else [record.metadata.get(date_field) for record in records]

@@ -12,7 +12,7 @@ from textkin._progress import bar
 from textkin.cli.fetching import load_with_bar
 from textkin.cli.options import engine_options, read_options, read_options_of
 from textkin.cli.output import counted, json_option, say, write_object
-from textkin.cli.reports import skips, tell_cut
+from textkin.cli.reports import skips, tell_cut, tell_refused
 from textkin.errors import InputError
 
 
@@ -61,9 +61,15 @@ def embed(
     loaded = load_with_bar(model, device=device, precision=precision or "float32", threads=threads)
     with nullcontext() if no_ledger else Ledger() as ledger, bar("embedding") as progress:
         result = embed_once(loaded.unwrap(), texts, "document", ledger, progress)
-    path = save_vectors(output, result.vectors, texts=texts, ids=ids, model=loaded.info)
+    refused = {ids[row]: reason for row, reason in result.failed.items()}
+    tell_refused(refused)
     cut = [ids[row] for row in result.truncated]
     tell_cut(cut)
+    kept = [row for row in range(len(ids)) if row not in result.failed]
+    texts, ids = [texts[row] for row in kept], [ids[row] for row in kept]
+    if not kept:
+        raise InputError("the model's provider refused every text, so there is nothing to write")
+    path = save_vectors(output, result.vectors[kept], texts=texts, ids=ids, model=loaded.info)
     seconds = time.monotonic() - start
     if as_json:
         write_object(
@@ -76,6 +82,7 @@ def embed(
                 "embedded": result.embedded,
                 "from_ledger": result.from_ledger,
                 "truncated": cut,
+                "refused": refused,
                 "skipped": on_skip.skipped,
                 "failed": on_skip.failed,
                 "seconds": round(seconds, 3),

@@ -11,7 +11,7 @@ from textkin.cli.fetching import open_for_writing
 from textkin.cli.main import INTERRUPTED
 from textkin.cli.options import engine_options, model_option, read_options, read_options_of
 from textkin.cli.output import counted, json_option, say, talk, write_object
-from textkin.cli.reports import index_report_lines, index_report_row, skips, tell_stopped, tell_truncated
+from textkin.cli.reports import index_report_lines, index_report_row, skips, tell_losses, tell_stopped
 
 
 @click.command()
@@ -68,7 +68,7 @@ def index(
     if verbose:
         for path, encoding in report.guessed:
             talk(f"{path}: its encoding was guessed: {encoding}")
-    tell_truncated(report)
+    tell_losses(report)
     skipped = {"skipped": on_skip.skipped, "failed": on_skip.failed}
     if as_json:
         write_object({"place": place, "records": records, **index_report_row(report), **skipped})

@@ -11,14 +11,16 @@ from textkin.cli.fetching import fetch_bar
 from textkin.cli.output import Column, form_options, number_column, say, talk, write_rows
 from textkin.errors import InputError, ModelNotFoundError, TextkinError, WeightsError
 from textkin.models import catalog
+from textkin.models.providers.hosted import HostedModel, hosted_models
 
 _COLUMNS = (
     Column("name"),
     number_column("dimensions"),
     Column("max_tokens", right=True),
-    Column("size_mb", right=True),
+    Column("size_mb", lambda size: "" if size is None else str(size), right=True),
     Column("languages"),
     Column("licence"),
+    Column("usd_per_million", right=True),
     Column("here"),
 )
 
@@ -29,13 +31,15 @@ _COLUMNS = (
 def models(context: click.Context, form: str | None) -> None:
     """List the models known by name; fetch, verify, carry and find their files.
 
-    Any other BERT-family model works too: organisation/name on the model hub, or a folder.
+    Any other BERT-family model works too: organisation/name on the model hub, or a folder. Models that others
+    run have a price, in dollars a million tokens; --json has the date on which it was taken.
     """
     if context.invoked_subcommand is not None:
         if form is not None:
             raise click.UsageError(f"--{form} belongs to the listing, not to {context.invoked_subcommand}")
         return
-    write_rows([_row(entry) for entry in catalog.entries()], _COLUMNS, form)
+    rows = [_row(entry) for entry in catalog.entries()] + [_hosted_row(model) for model in hosted_models()]
+    write_rows(rows, _COLUMNS, form)
 
 
 @models.command("fetch")
@@ -136,9 +140,28 @@ def _row(entry: catalog.CatalogEntry) -> dict[str, object]:
         "size_mb": round(entry.size / 1e6),
         "languages": entry.languages,
         "licence": entry.licence or "not stated",
+        "usd_per_million": 0,
         "runs": entry.runs,
         "checked": entry.checked,
         "here": _state(entry.name),
+    }
+
+
+def _hosted_row(model: HostedModel) -> dict[str, object]:
+    return {
+        "name": model.name,
+        "repository": None,
+        "revision": None,
+        "dimensions": model.dimensions,
+        "max_tokens": model.max_tokens,
+        "parameters": None,
+        "size_mb": None,
+        "languages": "many languages",
+        "licence": "proprietary",
+        "usd_per_million": model.dollars_per_million_tokens,
+        "runs": model.provider,
+        "checked": model.checked,
+        "here": "hosted",
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ def index_report_row(report: IndexReport) -> dict[str, Any]:
         "missing": report.missing,
         "split": report.split,
         "truncated": list(report.truncated),
+        "refused": dict(report.failed),
         "embedded": report.embedded,
         "from_ledger": report.from_ledger,
         "seconds": round(report.seconds, 3),
@@ -102,9 +103,18 @@ def tell_stopped(place: str, stored: int, *, ledger: bool) -> None:
     talk(kept)
 
 
-def tell_truncated(report: IndexReport) -> None:
-    """Name the records that a model cut, on stderr."""
+def tell_losses(report: IndexReport) -> None:
+    """Name the records that a model cut and those that it refused, on stderr."""
     tell_cut(report.truncated)
+    tell_refused(report.failed)
+
+
+def tell_refused(failed: Mapping[str, str]) -> None:
+    """Name texts that got no vector, each with the reason, on stderr; at most twenty, then a count."""
+    for name, reason in list(failed.items())[:_NAMED]:
+        talk(f"warning: {one_line(name, 60)} was set aside: {reason}")
+    if len(failed) > _NAMED:
+        talk(f"warning: {len(failed) - _NAMED:,} more were set aside")
 
 
 def tell_cut(ids: list[str] | tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ class EmbeddedRecords:
         vectors: ``(spans of all records, dimensions)`` unit rows, record by record.
         embedded: texts that the model was really asked for.
         from_ledger: texts whose vectors were there already.
+        failed: id to why the record has no vector; it is not among ``records``.
         truncated: ids of records of which a passage was longer than the model reads; only models that
             don't tell their tokens beforehand can have any.
     """
@@ -32,6 +33,7 @@ class EmbeddedRecords:
     embedded: int
     from_ledger: int
     truncated: tuple[str, ...]
+    failed: Mapping[str, str]
 
 
 def embed_records(
@@ -58,9 +60,14 @@ def embed_records(
         _in_records(progress, owners, len(split)),
         name_of=lambda row: f"the text of {split[owners[row]].id!r}",
     )
+    failed: dict[str, str] = {}
+    for row, reason in result.failed.items():
+        failed.setdefault(split[owners[row]].id, reason)
+    kept = [row for row, owner in enumerate(owners) if split[owner].id not in failed] if failed else None
     return EmbeddedRecords(
-        records=split,
-        vectors=result.vectors,
+        records=tuple(record for record in split if record.id not in failed),
+        vectors=result.vectors if kept is None else result.vectors[kept],
+        failed=failed,
         embedded=result.embedded,
         from_ledger=result.from_ledger,
         truncated=tuple(dict.fromkeys(split[owners[row]].id for row in result.truncated)),

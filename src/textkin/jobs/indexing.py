@@ -36,6 +36,8 @@ class IndexReport:
         truncated: cut by a model that doesn't tell its tokens beforehand; their ids.
         embedded: texts that the model was really asked for.
         from_ledger: texts whose vectors were there already.
+        failed: id to why the model's provider gave no vector; such a record is not stored (one that was there
+            stays as it was), and indexing again tries it again.
         seconds: wall-clock time.
         skipped: files and rows that gave no record, with the reason.
         guessed: files whose encoding was guessed, with the guess.
@@ -50,6 +52,7 @@ class IndexReport:
     truncated: list[str] = field(default_factory=list)
     embedded: int = 0
     from_ledger: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     skipped: list[Skipped] = field(default_factory=list)
     guessed: list[tuple[str, str]] = field(default_factory=list)
@@ -106,11 +109,11 @@ def index(
             fresh = _without_same(store, fresh, digests)
             report.unchanged += len(batch) - len(fresh)
             if fresh:
-                _store(store, model(), ledger(), fresh, report, _shifted(progress, done, total))
+                fresh = _store(store, model(), ledger(), fresh, report, _shifted(progress, done, total))
                 known = sum(record.id in digests for record in fresh)
                 report.changed += known
                 report.added += len(fresh) - known
-                if on_stored is not None:
+                if on_stored is not None and fresh:
                     on_stored([record.id for record in fresh])
             done += len(batch)
             if progress is not None:
@@ -127,13 +130,17 @@ def _store(
     records: Sequence[Record],
     report: IndexReport,
     progress: Progress | None,
-) -> None:
+) -> list[Record]:
+    """Embed and store; returns the records that were stored."""
     embedded = embed_records(model, records, ledger, progress)
-    store.upsert(embedded.records, embedded.vectors)
+    if embedded.records:
+        store.upsert(embedded.records, embedded.vectors)
+    report.failed.update(embedded.failed)
     report.split += sum(len(record.spans) > 1 for record in embedded.records)
     report.truncated.extend(embedded.truncated)
     report.embedded += embedded.embedded
     report.from_ledger += embedded.from_ledger
+    return list(embedded.records)
 
 
 def remove_source(store: Store, source: str) -> int:

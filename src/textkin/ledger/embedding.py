@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ class LedgerResult:
         embedded: different texts that were sent to the model.
         truncated: rows whose text is longer than the model's limit, ascending; also of those from the ledger.
         tokens: sent to the model in this call, before any cut.
+        failed: row to why its text can't be embedded, ascending; its vector is zero.
     """
 
     vectors: Matrix
@@ -40,6 +41,7 @@ class LedgerResult:
     embedded: int
     truncated: tuple[int, ...]
     tokens: int
+    failed: Mapping[int, str] = field(default_factory=dict)
 
 
 def embed(
@@ -67,6 +69,7 @@ def embed(
     Raises:
         BadVectorsError: the model answered with something else than one finite vector that is not zero a text.
         StoreError: the ledger can't be read or written.
+        ModelError: the provider ended the work; what it answered before is in the ledger.
     """
     if block < 1:
         raise InputError(f"block must be at least 1, not {block}")
@@ -100,6 +103,14 @@ def embed(
         start += len(part)
         owners = [rows_of[digest] for digest in part]
         answer = model.embed([whole[rows[0]] for rows in owners], role, work.within(owners))
+        answered = [
+            place for place in range(len(part)) if place not in answer.failed and place not in answer.unanswered
+        ]
+        for place, reason in answer.failed.items():
+            work.fail(owners[place], reason)
+        if len(answered) < len(part):
+            answer = _rows(answer, answered)
+            part, owners = [part[place] for place in answered], [owners[place] for place in answered]
         vectors = checked(answer, [name_of(rows[0]) for rows in owners], info.name, info.dimensions)
         if ledger is not None:
             vectors = ledger.put(
@@ -110,9 +121,24 @@ def embed(
             work.take(rows, Remembered(vectors[place], int(answer.tokens[place]), place in cut))
         tokens += int(np.sum(answer.tokens))
         work.report(0)
-        fitting = len(part) * _BLOCK_SECONDS / max(time.monotonic() - began, 1e-3)
+        if answer.stopped is not None:
+            raise answer.stopped
+        fitting = max(len(part), 1) * _BLOCK_SECONDS / max(time.monotonic() - began, 1e-3)
         size = int(min(block, max(_LEAST_BLOCK, fitting)))
-    return LedgerResult(work.vectors, from_ledger, len(missing), tuple(sorted(work.truncated)), tokens)
+    embedded = len(missing) - work.refused
+    failed = dict(sorted(work.failed.items()))
+    return LedgerResult(work.vectors, from_ledger, embedded, tuple(sorted(work.truncated)), tokens, failed)
+
+
+def _rows(answer: Embedded, kept: Sequence[int]) -> Embedded:
+    """Only those rows of an answer."""
+    place_of = {row: place for place, row in enumerate(kept)}
+    return Embedded(
+        vectors=answer.vectors[list(kept)],
+        tokens=answer.tokens[list(kept)],
+        truncated=tuple(place_of[row] for row in answer.truncated if row in place_of),
+        stopped=answer.stopped,
+    )
 
 
 def checked(answer: Embedded, texts: Sequence[str], name: str, dimensions: int) -> Matrix:
@@ -128,6 +154,8 @@ def checked(answer: Embedded, texts: Sequence[str], name: str, dimensions: int) 
         BadVectorsError: naming the first text whose row can't be used.
     """
     given = np.asarray(answer.vectors)
+    if not texts and given.shape == (0, dimensions):
+        return np.zeros((0, dimensions), dtype=np.float32)
     if given.shape != (len(texts), dimensions) or given.dtype.kind != "f":
         raise BadVectorsError(
             f"{name} was sent {len(texts)} texts, beginning with {texts[0]}, and answered with "
@@ -157,6 +185,8 @@ class _Work:
     def __init__(self, vectors: Matrix, progress: Progress | None) -> None:
         self.vectors = vectors
         self.truncated: list[int] = []
+        self.failed: dict[int, str] = {}
+        self.refused = 0
         self.done = 0
         self._progress = progress
 
@@ -164,6 +194,12 @@ class _Work:
         self.vectors[rows] = known.vector
         if known.truncated:
             self.truncated.extend(rows)
+        self.done += len(rows)
+
+    def fail(self, rows: list[int], reason: str) -> None:
+        self.vectors[rows] = 0
+        self.failed.update(dict.fromkeys(rows, reason))
+        self.refused += 1
         self.done += len(rows)
 
     def report(self, more: int) -> None:

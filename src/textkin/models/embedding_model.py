@@ -105,7 +105,9 @@ class EmbeddingModel:
             TruncationWarning: texts were longer than ``info.max_tokens``; says how many and which.
 
         Raises:
-            InputError: something in ``texts`` is not a str, or an option that can't be kept.
+            InputError: something in ``texts`` is not a str, or an option that can't be kept, or a text that the
+                model's provider refuses; names the first.
+            ModelError: the provider can't be used; see `textkin.errors`.
         """
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
@@ -123,6 +125,13 @@ class EmbeddingModel:
                 embedded = self._model.embed(checked, role, shown)
         else:
             embedded = self._model.embed(checked, role, progress)
+        if embedded.stopped is not None:
+            raise embedded.stopped
+        for row, reason in embedded.failed.items():
+            raise InputError(
+                f"text number {row} can't be embedded: {reason}. Leave it out, "
+                "or use a Collection, which sets it aside"
+            )
         _warn_truncated(embedded.truncated, len(checked), self.info)
         return embedded.vectors[0] if single else embedded.vectors
 

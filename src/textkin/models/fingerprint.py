@@ -45,10 +45,12 @@ def fingerprint(facts: Mapping[str, object]) -> str:
 
 
 def canary_vectors(model: Model) -> Matrix:
-    """The vectors ``(16, dimensions)`` of the canary texts, each in its role."""
-    documents = model.embed(CANARIES[:_DOCUMENTS], "document").vectors
-    queries = model.embed(CANARIES[_DOCUMENTS:], "query").vectors
-    return np.concatenate([documents, queries])
+    """The vectors ``(16, dimensions)`` of the canary texts, each in its role; zero where the model refuses one."""
+    answers = (model.embed(CANARIES[:_DOCUMENTS], "document"), model.embed(CANARIES[_DOCUMENTS:], "query"))
+    for answer in answers:
+        if answer.stopped is not None:
+            raise answer.stopped
+    return np.concatenate([answer.vectors for answer in answers])
 
 
 def same_vectors(a: Matrix, b: Matrix, tolerance: float = TOLERANCE) -> bool:

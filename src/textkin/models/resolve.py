@@ -29,7 +29,9 @@ def load_model(
     Args:
         model: a name (``all-MiniLM-L6-v2``, ``all-mpnet-base-v2``, any BERT-family or MPNet repository of
             the model hub as ``owner/name``), a sentence-transformers folder, or any object with
-            ``encode(texts)``. ``hashing`` needs no weights and knows no meaning: for tests.
+            ``encode(texts)``. ``openai:text-embedding-3-small``, with ``?dimensions=512`` for shorter vectors, or
+            any model of a server that speaks OpenAI's language (OPENAI_BASE_URL). ``hashing`` needs no weights and
+            knows no meaning: for tests.
         device: ``cpu``, ``auto``, ``cuda``, ``coreml`` or ``directml``.
         precision: ``int8`` is faster and a little less exact (the README gives both figures).
         threads: how many cores to use; all by default.
@@ -66,6 +68,9 @@ def _by_name(
         if precision != "float32":
             raise InputError("the hashing model has no weights, so no precision other than float32")
         return _hashing(name)
+    provider, _, rest = name.partition(":")
+    if provider == "openai" and rest:
+        return _openai(rest, precision)
     from textkin.models import catalog, weights
     from textkin.models.local import LocalModel
 
@@ -82,6 +87,24 @@ def _by_name(
         digests=weights.digests(folder),
         prompts=None if entry is None else entry.prompts,
     )
+
+
+def _openai(asked: str, precision: str) -> Model:
+    from textkin.models.providers.openai import OpenAIModel
+
+    if precision != "float32":
+        raise InputError(
+            "a provider's model runs elsewhere, in the precision that it has there; leave precision out"
+        )
+    model, _, options = asked.partition("?")
+    name, _, value = options.partition("=")
+    if not options:
+        return OpenAIModel(model)
+    if name != "dimensions" or not value.isdecimal():
+        raise InputError(
+            f"openai:{asked}: expected openai:MODEL or openai:MODEL?dimensions=N, e.g. dimensions=512"
+        )
+    return OpenAIModel(model, dimensions=int(value))
 
 
 def _hashing(name: str) -> HashingModel:

@@ -1,0 +1,48 @@
+"""Dated facts about models that others run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+
+@dataclass(frozen=True, slots=True)
+class HostedModel:
+    """What a provider publishes about one model.
+
+    Attributes:
+        name: as people write it, ``provider:model``.
+        provider: whose it is.
+        model: its name there.
+        dimensions: length of a vector unless a shorter one is asked for.
+        shortens: whether fewer dimensions can be asked for.
+        max_tokens: that it reads of one text.
+        dollars_per_million_tokens: the list price on ``checked``.
+        tokenizer: the encoding by which it counts.
+        checked: ISO date on which these facts were written down.
+    """
+
+    name: str
+    provider: str
+    model: str
+    dimensions: int
+    shortens: bool
+    max_tokens: int
+    dollars_per_million_tokens: float
+    tokenizer: str
+    checked: str
+
+
+@cache
+def hosted_models() -> tuple[HostedModel, ...]:
+    """All that are known."""
+    text = resources.files("textkin.models.providers").joinpath("hosted.json").read_text(encoding="utf-8")
+    facts = json.loads(text)
+    return tuple(HostedModel(**model, checked=facts["checked"]) for model in facts["models"])
+
+
+def find_hosted(name: str) -> HostedModel | None:
+    """The model with this name; None when it is not known."""
+    return next((model for model in hosted_models() if model.name == name), None)

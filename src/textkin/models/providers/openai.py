@@ -1,0 +1,250 @@
+"""OpenAI's embedding models, and every server that speaks the same language, through the official SDK."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from textkin._optional import require
+from textkin.errors import CredentialsError, InputError, ModelError, ModelNotFoundError, QuotaError
+from textkin.models.fingerprint import fingerprint
+from textkin.models.providers.hosted import HostedModel, find_hosted
+from textkin.models.providers.packing import RequestLimits
+from textkin.models.providers.sending import PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.tokens import TokenCounter
+from textkin.text.digest import well_formed
+from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
+from textkin.vectors.similarity import normalize
+
+LIMITS = RequestLimits(texts=2048, tokens=300_000)
+"""OpenAI's documented limits of one embeddings request."""
+_OFFICIAL = "https://api.openai.com/v1"
+_CHARACTERS_A_TOKEN = 2
+
+
+class OpenAIModel:
+    """A model behind ``/v1/embeddings``.
+
+    The key is read from ``OPENAI_API_KEY`` by the SDK and kept nowhere else; ``OPENAI_BASE_URL`` names another
+    server. A server other than OpenAI's own may do without a key.
+
+    Args:
+        model: the provider's name for it, e.g. ``text-embedding-3-small``.
+        dimensions: fewer than the model's own, where it can; None: its own.
+        patience: how hard to try.
+
+    Raises:
+        MissingDependencyError: the SDK is not installed (``textkin[openai]``).
+        CredentialsError: no key in the environment, or it was refused.
+        InputError: dimensions that the model can't give.
+        ModelError: a model that is not in the catalog did not answer when asked for its dimensions.
+    """
+
+    def __init__(self, model: str, *, dimensions: int | None = None, patience: Patience | None = None) -> None:
+        self._sdk = require("openai", extra="openai")
+        base = (os.environ.get("OPENAI_BASE_URL") or _OFFICIAL).rstrip("/")
+        official = base == _OFFICIAL
+        known = find_hosted(f"openai:{model}")
+        _check_dimensions(model, dimensions, known)
+        key = os.environ.get("OPENAI_API_KEY")
+        if not key and official:
+            raise CredentialsError(
+                "OPENAI_API_KEY is not set; put your key there, or name another server in OPENAI_BASE_URL"
+            )
+        self._model = model
+        self._asked = dimensions
+        self._official = official
+        self._patience = patience or Patience()
+        self._client = self._sdk.OpenAI(api_key=key or "none", base_url=base, max_retries=0, timeout=60.0)
+        self._count = TokenCounter(known.tokenizer) if known else None
+        self._width = dimensions or (known.dimensions if known else self._asked_width())
+        facts: dict[str, object] = {"provider": "openai", "model": model, "dimensions": self._width}
+        if not official:
+            facts["server"] = base
+        shown = f"openai:{model}" + (f"?dimensions={dimensions}" if dimensions else "")
+        self._info = ModelInfo(
+            name=shown,
+            dimensions=self._width,
+            max_tokens=known.max_tokens if known else None,
+            fingerprint=fingerprint(facts),
+            details={"kind": "provider", "unit_rows": "by the model"},
+        )
+
+    def __repr__(self) -> str:
+        return f"<OpenAIModel {self._info.name}>"
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    def count_tokens(self, texts: Sequence[str], role: Role = "document") -> list[int]:
+        """Tokens of each text; 0 for every text of a model whose tokenizer is not known."""
+        if self._count is None:
+            return [0] * len(texts)
+        return self._count([well_formed(text) for text in texts])
+
+    def embed(self, texts: Sequence[str], role: Role = "document", progress: Progress | None = None) -> Embedded:
+        """As `Model.embed`; texts that can't be embedded are in ``failed``, what ended the work is ``stopped``."""
+        whole = [well_formed(text) for text in texts]
+        tokens = self.count_tokens(whole, role)
+        failed = {row: why for row, text in enumerate(whole) if (why := self._unfit(text, tokens[row]))}
+        rows = [row for row in range(len(whole)) if row not in failed]
+        sizes = tokens if self._count else [len(text.encode()) // _CHARACTERS_A_TOKEN + 1 for text in whole]
+        answers = send_all(
+            self._send,
+            [whole[row] for row in rows],
+            [sizes[row] for row in rows],
+            self._width,
+            LIMITS,
+            self._patience,
+            progress,
+        )
+        vectors = np.zeros((len(whole), self._width), dtype=np.float32)
+        vectors[rows] = answers.vectors
+        failed.update({rows[place]: why for place, why in answers.failed.items()})
+        missing = [row for place, row in enumerate(rows) if place not in answers.done and row not in failed]
+        return Embedded(
+            vectors=vectors,
+            tokens=np.asarray(tokens, dtype=np.int64),
+            truncated=(),
+            failed=failed,
+            stopped=answers.stopped,
+            unanswered=tuple(missing),
+        )
+
+    def _unfit(self, text: str, tokens: int) -> str | None:
+        if not text and self._official_rules:
+            return "it is empty, which the provider refuses"
+        limit = self._info.max_tokens
+        if limit is not None and tokens > limit:
+            return f"it has {tokens} tokens, and {self._info.name} reads {limit}; split it"
+        return None
+
+    @property
+    def _official_rules(self) -> bool:
+        return self._count is not None
+
+    def _send(self, texts: list[str]) -> Matrix:
+        return checked_answer(self._request(texts), len(texts), self._width)
+
+    def _request(self, texts: list[str]) -> Any:
+        options: dict[str, Any] = {"model": self._model, "input": texts}
+        if self._asked is not None:
+            options["dimensions"] = self._asked
+        if self._count is None:
+            options["encoding_format"] = "float"  # not every server knows the SDK's own default, base64
+        return asked(self._sdk, lambda: self._client.embeddings.create(**options), self._model)
+
+    def _asked_width(self) -> int:
+        try:
+            data = self._request(["x"]).data
+            return len(data[0].embedding)
+        except (PassingError, RefusedError) as error:
+            raise ModelError(f"openai:{self._model} did not answer a first request: {error}") from None
+        except (AttributeError, IndexError, TypeError):
+            raise ModelError(
+                f"openai:{self._model} answered a first request with something else than a vector"
+            ) from None
+
+
+def checked_answer(answer: Any, count: int, width: int) -> Matrix:
+    """The rows of an answer in the order of the request.
+
+    Args:
+        answer: of the SDK.
+        count: texts that were sent.
+        width: dimensions that are expected.
+
+    Raises:
+        PassingError: too few or too many vectors, of another length, NaN, zero, or with wrong numbers.
+    """
+    data = getattr(answer, "data", None)
+    if not isinstance(data, list) or len(data) != count:
+        got = len(data) if isinstance(data, list) else "no"
+        raise PassingError(f"an answer with {got} vectors for {count} texts")
+    rows = np.zeros((count, width), dtype=np.float64)
+    seen: set[int] = set()
+    for item in data:
+        place, vector = getattr(item, "index", None), getattr(item, "embedding", None)
+        if not isinstance(place, int) or not 0 <= place < count or place in seen:
+            raise PassingError(f"an answer whose vectors are not numbered 0 to {count - 1}")
+        seen.add(place)
+        try:
+            row = np.asarray(vector, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise PassingError("an answer with something else than numbers in a vector") from None
+        if row.shape != (width,):
+            raise PassingError(f"a vector of {row.size} numbers where {width} were expected")
+        if not np.isfinite(row).all() or not row.any():
+            raise PassingError("a vector that is zero or holds NaN or infinity")
+        rows[place] = row
+    return np.ascontiguousarray(normalize(rows), dtype=np.float32)
+
+
+def asked(sdk: Any, call: Callable[[], Any], model: str) -> Any:
+    """Make one call of the SDK; its errors become ours, without what was sent.
+
+    Raises:
+        PassingError: worth another try.
+        RefusedError: the request's content was refused.
+        CredentialsError: the key was refused.
+        QuotaError: the account may spend no more.
+        ModelNotFoundError: no such model there.
+    """
+    try:
+        return call()
+    except (sdk.AuthenticationError, sdk.PermissionDeniedError) as error:
+        raise CredentialsError(
+            f"openai:{model}: the key in OPENAI_API_KEY was refused (HTTP {error.status_code}); "
+            "check it and its rights"
+        ) from None
+    except sdk.NotFoundError:
+        raise ModelNotFoundError(f"openai:{model}: the server knows no such model or path (HTTP 404)") from None
+    except sdk.RateLimitError as error:
+        if error.code == "insufficient_quota":
+            raise QuotaError(
+                f"openai:{model}: the account's quota is used up; add credit, then run the same again: what was "
+                "answered before is kept"
+            ) from None
+        raise PassingError("too many requests (HTTP 429)", wait_asked(error.response.headers)) from None
+    except (sdk.BadRequestError, sdk.UnprocessableEntityError) as error:
+        raise RefusedError(f"the provider refused it (HTTP {error.status_code}{_code(error)})") from None
+    except sdk.APIStatusError as error:
+        if error.status_code == 413:
+            raise RefusedError("the provider found it too large (HTTP 413)") from None
+        wait = wait_asked(error.response.headers)
+        raise PassingError(f"an error of the provider (HTTP {error.status_code})", wait) from None
+    except sdk.APIConnectionError as error:
+        raise PassingError(f"no answer ({type(error).__name__})") from None
+    except (sdk.APIError, ValueError) as error:
+        raise PassingError(f"an answer that can't be read ({type(error).__name__})") from None
+
+
+def wait_asked(headers: Mapping[str, str]) -> float | None:
+    """Seconds that ``retry-after-ms`` or ``retry-after`` ask to wait; None where neither says."""
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        if seconds >= 0:
+            return seconds
+    return None
+
+
+def _code(error: Any) -> str:
+    code = getattr(error, "code", None)
+    return f", {code}" if isinstance(code, str) and code.isidentifier() else ""
+
+
+def _check_dimensions(model: str, dimensions: int | None, known: HostedModel | None) -> None:
+    if dimensions is None:
+        return
+    most = known.dimensions if known else 65536
+    if known is not None and not known.shortens:
+        raise InputError(f"openai:{model} always gives {known.dimensions} dimensions; leave dimensions out")
+    if not 1 <= dimensions <= most:
+        raise InputError(f"openai:{model}: dimensions must be 1 to {most}, not {dimensions}")

@@ -1,0 +1,184 @@
+"""Send requests side by side: wait and retry what passes, bisect what is refused, stop at what can't be mended."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from textkin.errors import ModelError, ProviderError
+from textkin.models.providers.packing import RequestLimits, pack
+from textkin.types import Matrix, Progress
+
+_LONGEST_WAIT = 60.0
+_HOPELESS = 64
+
+
+class PassingError(Exception):
+    """A request failed in a way that may pass.
+
+    Args:
+        reason: to be shown; holds no secret.
+        wait: seconds that the provider asks to wait; None: not said.
+    """
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait = wait
+
+
+class RefusedError(Exception):
+    """The provider refuses what is in the request; sending it again is useless."""
+
+
+@dataclass(slots=True, eq=False)
+class Answers:
+    """What came back.
+
+    Attributes:
+        vectors: ``(n, dimensions)`` float32; rows without an answer are zero.
+        failed: row to why it has no vector.
+        stopped: what ended the work early; rows that are neither ``done`` nor ``failed`` were not answered.
+        done: rows with a vector.
+    """
+
+    vectors: Matrix
+    failed: dict[int, str] = field(default_factory=dict)
+    stopped: ModelError | None = None
+    done: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How hard to try.
+
+    Attributes:
+        tries: of one request, the first included.
+        first_wait: seconds before the second try where the provider names none; doubles, up to a minute.
+        in_flight: requests at a time.
+    """
+
+    tries: int = 8
+    first_wait: float = 0.5
+    in_flight: int = 8
+
+
+def send_all(
+    send: Callable[[list[str]], Matrix],
+    texts: Sequence[str],
+    tokens: Sequence[int],
+    dimensions: int,
+    limits: RequestLimits,
+    patience: Patience,
+    progress: Progress | None = None,
+) -> Answers:
+    """Send texts in packed requests; what was answered is kept, whatever ends the work.
+
+    Args:
+        send: one request: ``(n, dimensions)`` rows in the texts' order; raises `PassingError`, `RefusedError`,
+            or a `ModelError` that ends the work.
+        texts: none empty.
+        tokens: of each, for packing.
+        dimensions: length of a row.
+        limits: of one request.
+        patience: how hard to try.
+        progress: called with (texts answered, texts in all).
+    """
+    work = _Work(send, texts, np.zeros((len(texts), dimensions), dtype=np.float32), patience, progress)
+    parts = pack(tokens, limits)
+    if not parts:
+        return work.answers
+    with ThreadPoolExecutor(min(patience.in_flight, len(parts)), thread_name_prefix="textkin") as pool:
+        try:
+            for finished in as_completed([pool.submit(work.run, part) for part in parts]):
+                finished.result()
+        except BaseException:
+            work.stop.set()
+            raise
+    return work.answers
+
+
+class _Work:
+    def __init__(
+        self,
+        send: Callable[[list[str]], Matrix],
+        texts: Sequence[str],
+        vectors: Matrix,
+        patience: Patience,
+        progress: Progress | None,
+    ) -> None:
+        self.answers = Answers(vectors)
+        self.stop = threading.Event()
+        self._send = send
+        self._texts = texts
+        self._patience = patience
+        self._progress = progress
+        self._guard = threading.Lock()
+
+    def run(self, rows: range) -> None:
+        """Answer these rows, unless the work was stopped."""
+        if self.stop.is_set():
+            return
+        try:
+            vectors = self._tried([self._texts[row] for row in rows])
+        except RefusedError as error:
+            if len(rows) > 1:
+                middle = rows.start + len(rows) // 2
+                self.run(range(rows.start, middle))
+                self.run(range(middle, rows.stop))
+            else:
+                self._set_aside(rows.start, str(error))
+            return
+        except ModelError as error:
+            self._end(error)
+            return
+        if vectors is None:
+            return
+        with self._guard:
+            self.answers.vectors[rows.start : rows.stop] = vectors
+            self.answers.done.update(rows)
+            if self._progress is not None:
+                self._progress(len(self.answers.done), len(self._texts))
+
+    def _tried(self, texts: list[str]) -> Matrix | None:
+        """The rows; None when the work was stopped meanwhile."""
+        reason = ""
+        for attempt in range(self._patience.tries):
+            try:
+                return self._send(texts)
+            except PassingError as error:
+                reason = error.reason
+                wait = error.wait
+            if attempt + 1 == self._patience.tries:
+                break
+            if wait is None:
+                most = min(_LONGEST_WAIT, self._patience.first_wait * 2**attempt)
+                wait = most * random.uniform(0.5, 1.0)
+            if self.stop.wait(min(wait, _LONGEST_WAIT)):
+                return None
+        raise ProviderError(
+            f"the provider failed {self._patience.tries} times in a row, last with: {reason}. What was answered "
+            "before is kept; run the same again later to go on"
+        )
+
+    def _set_aside(self, row: int, reason: str) -> None:
+        with self._guard:
+            self.answers.failed[row] = reason
+            hopeless = len(self.answers.failed) >= _HOPELESS and not self.answers.done
+        if hopeless:
+            self._end(
+                ProviderError(
+                    f"the provider refused the first {_HOPELESS} texts one by one, the last with: {reason}"
+                )
+            )
+
+    def _end(self, error: ModelError) -> None:
+        with self._guard:
+            if self.answers.stopped is None:
+                self.answers.stopped = error
+        self.stop.set()

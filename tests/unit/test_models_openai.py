@@ -1,0 +1,244 @@
+"""OpenAI's models through the official SDK, against a local server that keeps or breaks the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import textkin
+from openai_server import KEY, OpenAIServer, Spoil, openai_server, refusal
+from textkin.errors import (
+    CredentialsError,
+    InputError,
+    ModelMismatchError,
+    ModelNotFoundError,
+    ProviderError,
+    QuotaError,
+    TextkinError,
+)
+from textkin.ledger import Ledger
+from textkin.models.hashing import HashingModel
+from textkin.models.providers.openai import OpenAIModel, wait_asked
+from textkin.models.providers.sending import Patience
+
+QUICK = Patience(tries=12, first_wait=0.001, in_flight=4)
+TEXTS = [f"text number {n}" for n in range(300)]
+
+
+@contextmanager
+def serving(monkeypatch: pytest.MonkeyPatch, spoil: Spoil | None = None) -> Iterator[OpenAIServer]:
+    with openai_server(spoil) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        yield server
+
+
+@pytest.mark.parametrize("name", ["text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"])
+def test_vectors_come_in_order_whole_and_unit(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with serving(monkeypatch):
+        model = textkin.load_model(f"openai:{name}")
+        vectors = model.encode(TEXTS[:50])
+    assert model.info.name == f"openai:{name}"
+    assert np.allclose(vectors, HashingModel(model.dimensions).embed(TEXTS[:50]).vectors, atol=1e-6)
+    assert vectors.dtype == np.float32
+
+
+def test_fewer_dimensions_are_another_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with serving(monkeypatch):
+        short = textkin.load_model("openai:text-embedding-3-small?dimensions=512")
+        assert short.encode("a cat").shape == (512,)
+        assert short.info.fingerprint != textkin.load_model("openai:text-embedding-3-small").info.fingerprint
+        with textkin.Collection(tmp_path / "a.kin", model="openai:text-embedding-3-small?dimensions=512") as notes:
+            notes.add(["a cat", "a dog"])
+        with textkin.Collection(tmp_path / "a.kin") as notes:  # the name alone is enough to open it again
+            assert notes.search("a cat")[0].text == "a cat"
+        with pytest.raises(ModelMismatchError):
+            textkin.Collection(tmp_path / "a.kin", model="openai:text-embedding-3-small")
+        with pytest.raises(InputError, match="dimensions"):
+            textkin.load_model("openai:text-embedding-3-small?dimensions=5000")
+        with pytest.raises(InputError, match="always gives 1536"):
+            textkin.load_model("openai:text-embedding-ada-002?dimensions=5")
+        with pytest.raises(InputError, match="expected openai:MODEL"):
+            textkin.load_model("openai:text-embedding-3-small?size=5")
+
+
+def test_another_server_says_its_own_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch):
+        model = textkin.load_model("openai:own")
+        assert model.encode(["a", "b"]).shape == (2, 24)
+
+
+def test_requests_keep_the_documented_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch) as server:
+        answer = OpenAIModel("text-embedding-3-small", dimensions=4, patience=QUICK).embed(
+            [f"{n}" for n in range(5000)]
+        )
+    assert sorted(server.sizes) == [904, 2048, 2048]
+    assert answer.stopped is None
+    assert np.all(answer.vectors.any(axis=1))
+
+
+def _data(change: Callable[[list[dict[str, Any]]], Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda answer: {**answer, "data": change(answer["data"])}
+
+
+def _vector(make: Callable[[int], Any]) -> Callable[[dict[str, Any]], Any]:
+    return _data(lambda data: [{**item, "embedding": make(8)} if item["index"] == 0 else item for item in data])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda server, number, texts: (429, {"retry-after-ms": "1"}, refusal("requests", "rate_limit_exceeded")),
+        lambda server, number, texts: (500, {}, refusal("server_error", None)),
+        lambda server, number, texts: (502, {}, b"<html>bad gateway</html>"),
+        lambda server, number, texts: (503, {}, b""),
+        lambda server, number, texts: (0, {}, b""),
+        lambda server, number, texts: (200, {}, lambda answer: b'{"object": "list", "data": [{"obj'),
+        lambda server, number, texts: (200, {}, _data(lambda data: data[:-1])),
+        lambda server, number, texts: (200, {}, _data(lambda data: [*data, data[0]])),
+        lambda server, number, texts: (200, {}, _data(lambda data: [{**item, "index": 0} for item in data])),
+        lambda server, number, texts: (200, {}, _vector(lambda width: [0.5] * (width - 1))),
+        lambda server, number, texts: (200, {}, _vector(lambda width: [0.0] * width)),
+        lambda server, number, texts: (200, {}, _vector(lambda width: [float("nan")] * width)),
+        lambda server, number, texts: (200, {}, _vector(lambda width: None)),
+    ],
+    ids=[
+        *("429", "500", "502", "503", "reset", "truncated", "short", "long", "misnumbered"),
+        *("wrong-length", "zero", "nan", "null"),
+    ],
+)
+def test_what_passes_is_tried_again_and_never_stored(monkeypatch: pytest.MonkeyPatch, spoil: Spoil) -> None:
+    with serving(monkeypatch, lambda *given: spoil(*given) if given[1] % 2 else None) as server:
+        model = OpenAIModel("text-embedding-3-small", dimensions=8, patience=QUICK)
+        answer = model.embed(TEXTS)
+        assert server.requests > 1
+    assert answer.stopped is None
+    assert not answer.failed
+    assert np.allclose(answer.vectors, HashingModel(8).embed(TEXTS).vectors, atol=1e-6)
+
+
+def test_a_reordered_answer_is_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch, lambda *_: (200, {}, _data(lambda data: data[::-1]))):
+        answer = OpenAIModel("text-embedding-3-small", dimensions=8, patience=QUICK).embed(TEXTS)
+    assert np.allclose(answer.vectors, HashingModel(8).embed(TEXTS).vectors, atol=1e-6)
+
+
+def test_an_answer_that_stays_wrong_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch, lambda *_: (200, {}, _vector(lambda width: [0.0] * width))):
+        answer = OpenAIModel("text-embedding-3-small", dimensions=8, patience=Patience(3, 0.001)).embed(TEXTS)
+    assert isinstance(answer.stopped, ProviderError)
+    assert not answer.vectors.any()
+    assert answer.unanswered == tuple(range(len(TEXTS)))
+
+
+def test_bad_texts_are_named_and_set_aside_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def spoil(server: OpenAIServer, number: int, texts: list[str]) -> tuple[int, dict[str, str], Any] | None:
+        bad = any("forbidden" in text for text in texts)
+        return (400, {}, refusal("invalid_request_error", "content_policy")) if bad else None
+
+    with (
+        serving(monkeypatch, spoil) as server,
+        textkin.Collection(tmp_path / "a.kin", model="openai:own") as notes,
+    ):
+        ids = [f"id{n}" for n in range(40)]
+        texts = [f"forbidden {n}" if n in (3, 17) else f"good {n}" for n in range(40)]
+        report = notes.add(texts, ids=ids)
+        assert set(report.failed) == {"id3", "id17"}
+        assert "content_policy" in report.failed["id3"]
+        assert report.added == len(notes) == 38
+        assert notes.similar("id4")[0].id != "id3"
+        assert max(server.billed[text] for text in texts) == 1
+        with pytest.raises(InputError, match="query can't be embedded"):
+            notes.search("forbidden")
+        with pytest.raises(InputError, match="text number 1"):
+            textkin.load_model("openai:own").encode(["good", "forbidden"])
+
+
+def test_empty_and_over_long_texts_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch) as server:
+        answer = OpenAIModel("text-embedding-3-small", dimensions=8).embed(["a", "", "word " * 9000, "b"])
+    assert set(answer.failed) == {1, 2}
+    assert "empty" in answer.failed[1]
+    assert "8192" in answer.failed[2]
+    assert server.billed == {"a": 1, "b": 1}
+    assert answer.vectors[[0, 3]].any(axis=1).all()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (429, "insufficient_quota", QuotaError),
+        (403, None, CredentialsError),
+        (404, "model_not_found", ModelNotFoundError),
+    ],
+)
+def test_what_can_not_pass_stops_and_what_was_answered_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, code: str | None, expected: type[TextkinError]
+) -> None:
+    closed = [True]
+
+    def spoil(server: OpenAIServer, number: int, texts: list[str]) -> tuple[int, dict[str, str], Any] | None:
+        known = len(server.billed) > 100
+        return (status, {}, refusal("x", code, f"key {KEY}")) if closed[0] and known else None
+
+    with serving(monkeypatch, spoil) as server, Ledger(tmp_path / "ledger.db") as ledger:
+        for turn in range(2):
+            closed[0] = turn == 0
+            with textkin.Collection(tmp_path / "a.kin", model="openai:own", ledger=ledger) as notes:
+                if turn == 0:
+                    with pytest.raises(expected) as caught:
+                        notes.add(TEXTS)
+                    assert KEY not in str(caught.value)
+                else:
+                    assert notes.add(TEXTS).failed == {}
+                    assert len(notes) == len(TEXTS)
+        assert max(server.billed[text] for text in TEXTS) == 1
+
+
+def test_a_wrong_or_missing_key_is_said_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch):
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-key")
+        model = textkin.load_model("openai:text-embedding-3-small")
+        with pytest.raises(CredentialsError) as caught:
+            model.encode("a")
+        assert "sk-wrong-key" not in f"{caught.value}{model!r}{caught.value.__cause__}"
+        assert KEY not in str(caught.value)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    with pytest.raises(CredentialsError, match="OPENAI_API_KEY is not set"):
+        textkin.load_model("openai:text-embedding-3-small")
+
+
+def test_the_key_is_in_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (
+        serving(monkeypatch),
+        Ledger(tmp_path / "ledger.db") as ledger,
+        textkin.Collection(tmp_path / "a.kin", model="openai:own", ledger=ledger) as notes,
+    ):
+        notes.add(TEXTS[:20])
+        notes.search("text")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) >= 2
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "3", "retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"retry-after": "-1"}, None),
+    ],
+)
+def test_the_wait_that_is_asked_for(headers: dict[str, str], expected: float | None) -> None:
+    assert wait_asked(headers) == expected

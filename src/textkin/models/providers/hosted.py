@@ -19,9 +19,9 @@ class HostedModel:
         dimensions: length of a vector unless a shorter one is asked for.
         shortens: whether fewer dimensions can be asked for.
         max_tokens: that it reads of one text.
-        dollars_per_million_tokens: the list price on ``checked``.
+        dollars_per_million_tokens: the list price.
         tokenizer: the encoding by which it counts.
-        checked: ISO date on which these facts were written down.
+        checked: ISO date on which these facts were looked up, or that they were not.
     """
 
     name: str

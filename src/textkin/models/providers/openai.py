@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,7 @@ class OpenAIModel:
         self._official = official
         self._patience = patience or Patience()
         self._client = self._sdk.OpenAI(api_key=key or "none", base_url=base, max_retries=0, timeout=60.0)
+        weakref.finalize(self, self._client.close)  # or its idle connections stay open until the process ends
         self._count = TokenCounter(known.tokenizer) if known else None
         self._width = dimensions or (known.dimensions if known else self._asked_width())
         facts: dict[str, object] = {"provider": "openai", "model": model, "dimensions": self._width}

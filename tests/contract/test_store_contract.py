@@ -17,6 +17,7 @@ from textkin.errors import (
     RecordNotFoundError,
 )
 from textkin.stores.local import LocalStore
+from textkin.stores.resolve import open_store
 from textkin.text.digest import record_digest
 from textkin.types import Matrix, ModelInfo, Record, Span, Store, StoreHeader
 from textkin.where import Compare, condition, matches
@@ -27,6 +28,7 @@ Open = Callable[[], Store]
 
 STORES: dict[str, Callable[[Path], Store]] = {
     "local": lambda folder: LocalStore(folder / "notes.kin"),
+    "chroma": lambda folder: open_store(f"chroma:{folder / 'chroma'}"),
 }
 
 

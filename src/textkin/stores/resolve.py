@@ -3,30 +3,117 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from textkin.errors import InputError
 from textkin.stores.local import LocalStore
+from textkin.stores.points import Points, PointStore
 from textkin.types import Store
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+_SCHEME: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A store's address, taken apart.
+
+    Attributes:
+        shown: as it was written, but without a password.
+        scheme: what stands before the colon, in small letters.
+        rest: what stands behind it, without the options.
+        options: ``?name=value&…``.
+        create: make the collection where there is none.
+        timeout: seconds to wait for another writer.
+    """
+
+    shown: str
+    scheme: str
+    rest: str
+    options: dict[str, str]
+    create: bool
+    timeout: float
+
+    def option(self, name: str, default: str) -> str:
+        """One option; each may be asked for once."""
+        return self.options.pop(name, default)
 
 
 def open_store(place: str | Path, *, create: bool = True, read_only: bool = False, timeout: float = 10.0) -> Store:
     """Open the store at a place.
 
     Args:
-        place: a folder, by convention named ``….kin``.
+        place: a folder, by convention named ``….kin``; or ``chroma:PATH``, ``chroma+http://HOST:PORT/NAME``.
         create: make it when it isn't there.
         read_only: open without the right to write.
         timeout: seconds to wait for another writer.
 
     Raises:
         InputError: a URL of a kind that textkin doesn't know.
+        MissingDependencyError: the database's client is not installed; names the extra.
         StoreNotFoundError: nothing there, and ``create`` is False.
         StoreError: whatever else keeps it from being opened; see `textkin.errors`.
     """
-    scheme = _SCHEME.match(str(place)) if isinstance(place, str) else None
-    if scheme:
-        raise InputError(f"{place}: textkin can't open a {scheme.group(1)}: store; give a folder, e.g. notes.kin")
-    return LocalStore(Path(place), create=create, read_only=read_only, timeout=timeout)
+    found = _SCHEME.match(str(place)) if isinstance(place, str) else None
+    if not found:
+        return LocalStore(Path(place), create=create, read_only=read_only, timeout=timeout)
+    written = str(place)
+    address, _, query = written.partition("?")
+    asked = Place(
+        without_password(written),
+        found.group(1).lower(),
+        address[found.end() :],
+        dict(parse_qsl(query, keep_blank_values=True)),
+        create and not read_only,
+        timeout,
+    )
+    opening = _KINDS.get(asked.scheme)
+    if opening is None:
+        raise InputError(
+            f"{asked.shown}: textkin can't open a {asked.scheme}: store; give a folder, e.g. notes.kin, or one of "
+            + ", ".join(f"{kind}:" for kind in _KINDS)
+        )
+    points = opening(asked)
+    if asked.options:
+        points.close()
+        raise InputError(f"{asked.shown}: unknown option {next(iter(asked.options))!r}")
+    return PointStore(points, read_only=read_only)
+
+
+def without_password(url: str) -> str:
+    """The same address with ``***`` where its password stands."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
+
+
+def _chroma(place: Place) -> Points:
+    from textkin.stores.chroma import DEFAULT_NAME, ChromaPoints
+
+    name = place.option("collection", DEFAULT_NAME)
+    return ChromaPoints(name, folder=_folder(place), create=place.create, timeout=place.timeout)
+
+
+def _chroma_server(place: Place) -> Points:
+    from textkin.stores.chroma import DEFAULT_NAME, ChromaPoints
+
+    tls = place.scheme.endswith("https")
+    parts = urlsplit(f"http:{place.rest}")
+    if not parts.hostname:
+        raise InputError(f"{place.shown}: expected chroma+http://HOST:PORT/NAME")
+    server = (parts.hostname, parts.port or (443 if tls else 8000), tls)
+    return ChromaPoints(unquote(parts.path.strip("/")) or DEFAULT_NAME, server=server, create=place.create)
+
+
+def _folder(place: Place) -> Path:
+    if not place.rest:
+        raise InputError(f"{place.shown}: expected {place.scheme}:PATH, e.g. {place.scheme}:data/{place.scheme}")
+    return Path(place.rest)
+
+
+_KINDS: Final[dict[str, Callable[[Place], Points]]] = {
+    "chroma": _chroma,
+    "chroma+http": _chroma_server,
+    "chroma+https": _chroma_server,
+}

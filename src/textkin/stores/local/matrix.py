@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.errors import CorruptStoreError
-from textkin.stores.local.checks import UNIT_TOLERANCE
+from textkin.stores.checks import UNIT_TOLERANCE
 from textkin.stores.local.schema import COLLECTION, DATABASE, ORDINAL_BITS
 from textkin.types import Matrix
 from textkin.vectors.similarity import normalize

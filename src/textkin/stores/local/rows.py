@@ -14,8 +14,10 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-from textkin.errors import CorruptStoreError, InputError, ModelMismatchError
-from textkin.stores.local.schema import COLLECTION, MAX_PASSAGES, ORDINAL_BITS, first_passage, last_passage
+from textkin.errors import CorruptStoreError
+from textkin.stores.checks import MAX_PASSAGES
+from textkin.stores.headers import checked_canaries, refuse_other_model
+from textkin.stores.local.schema import COLLECTION, ORDINAL_BITS, first_passage, last_passage
 from textkin.types import Hit, Matrix, ModelInfo, Record, Scalar, Span, StoreHeader
 
 Parameters: TypeAlias = list[Scalar]
@@ -47,19 +49,9 @@ def write_header(connection: apsw.Connection, header: StoreHeader, place: str) -
         ModelMismatchError: the collection holds vectors of another model.
         InputError: canaries that don't fit the model.
     """
-    canaries = np.ascontiguousarray(header.canaries, dtype="<f4")
-    if canaries.ndim != 2 or canaries.shape[1] != header.model.dimensions:
-        raise InputError(
-            f"the canaries of {header.model.name} must be a matrix with {header.model.dimensions} columns, "
-            f"not of shape {canaries.shape}"
-        )
-    known = read_header(connection)
-    filled = connection.execute("SELECT EXISTS (SELECT 1 FROM records) OR EXISTS (SELECT 1 FROM passages)").get
-    if known is not None and filled and known.model.fingerprint != header.model.fingerprint:
-        raise ModelMismatchError(
-            f"{place} holds vectors of {known.model.name} (fingerprint {known.model.short_fingerprint}…), not of "
-            f"{header.model.name} ({header.model.short_fingerprint}…); index the texts into a new collection"
-        )
+    canaries = checked_canaries(header)
+    if connection.execute("SELECT EXISTS (SELECT 1 FROM records) OR EXISTS (SELECT 1 FROM passages)").get:
+        refuse_other_model(read_header(connection), header, place)
     connection.executemany(
         "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         [

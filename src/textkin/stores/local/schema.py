@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from textkin.stores.checks import MAX_PASSAGES
 from textkin.stores.sqlite import FileKind
 
 DATABASE: Final = "collection.db"
-ORDINAL_BITS: Final = 20
+ORDINAL_BITS: Final = MAX_PASSAGES.bit_length() - 1
 """A passage's number is its record's number times 2**20 plus its place in the record."""
-MAX_PASSAGES: Final = 1 << ORDINAL_BITS
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;

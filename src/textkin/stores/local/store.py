@@ -21,14 +21,14 @@ from textkin.errors import (
     RecordNotFoundError,
     StoreNotFoundError,
 )
+from textkin.stores.checks import check_batch_size, checked_queries, checked_records, checked_vectors
 from textkin.stores.local import rows
-from textkin.stores.local.checks import checked_queries, checked_records, checked_vectors
 from textkin.stores.local.connections import Connections
 from textkin.stores.local.exact import best_records
 from textkin.stores.local.filter_sql import filter_sql
-from textkin.stores.local.lock import HOLDER, LOCK, WriterLock
 from textkin.stores.local.matrix import FILE, PassageMatrix, forget_matrix, load_matrix, whole_records
 from textkin.stores.local.schema import COLLECTION, DATABASE
+from textkin.stores.lock import HOLDER, LOCK, WriterLock
 from textkin.stores.problems import read_only as read_only_error
 from textkin.stores.problems import translated
 from textkin.stores.sqlite import check_file, create, version_of
@@ -166,14 +166,14 @@ class LocalStore:
             return int(connection.execute(f"SELECT count(*) FROM records WHERE {condition}", parameters).get)
 
     def scan(self, where: Condition | None = None, batch_size: int = 1000) -> Iterator[list[Record]]:
-        _check_batch_size(batch_size)
+        check_batch_size(batch_size)
         condition, parameters = filter_sql(where)
         return self._scan(condition, parameters, batch_size)
 
     def scan_vectors(
         self, where: Condition | None = None, batch_size: int = 1000
     ) -> Iterator[tuple[list[Record], Matrix]]:
-        _check_batch_size(batch_size)
+        check_batch_size(batch_size)
         condition, parameters = filter_sql(where)
         return self._scan_vectors(condition, parameters, batch_size)
 
@@ -341,8 +341,3 @@ class LocalStore:
             freed = int(connection.pragma("freelist_count"))
             if freed > max(_FREED_PAGES_KEPT, int(connection.pragma("page_count")) // 4):
                 connection.execute("PRAGMA incremental_vacuum").fetchall()  # one page a step
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, not {batch_size}")

@@ -1,19 +1,31 @@
-"""What may enter the store: whole records, and vectors that are vectors."""
+"""What may enter a store: whole records, and vectors that are vectors."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from textkin.errors import BadVectorsError, InputError, ModelMismatchError
-from textkin.stores.local.schema import MAX_PASSAGES
 from textkin.types import Matrix, Metadata, ModelInfo, Record
 
-UNIT_TOLERANCE = 1e-3
+MAX_PASSAGES: Final = 1 << 20
+"""Passages that one record may have."""
+UNIT_TOLERANCE: Final = 1e-3
 """How far from 1 a row's length may be."""
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a batch of nothing.
+
+    Raises:
+        InputError: under 1.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")
 
 
 def checked_records(records: Sequence[Record]) -> list[str]:

@@ -29,6 +29,7 @@ Open = Callable[[], Store]
 STORES: dict[str, Callable[[Path], Store]] = {
     "local": lambda folder: LocalStore(folder / "notes.kin"),
     "chroma": lambda folder: open_store(f"chroma:{folder / 'chroma'}"),
+    "qdrant": lambda folder: open_store(f"qdrant:{folder / 'qdrant'}"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,6 +107,20 @@ def _chroma_server(place: Place) -> Points:
     return ChromaPoints(unquote(parts.path.strip("/")) or DEFAULT_NAME, server=server, create=place.create)
 
 
+def _qdrant(place: Place) -> Points:
+    from textkin.stores.qdrant import DEFAULT_NAME, QdrantPoints
+
+    if not place.rest.startswith(("http://", "https://")):
+        name = place.option("collection", DEFAULT_NAME)
+        return QdrantPoints(name, folder=_folder(place), create=place.create, timeout=place.timeout)
+    parts = urlsplit(place.rest)
+    if not parts.hostname:
+        raise InputError(f"{place.shown}: expected qdrant:http://HOST:PORT/NAME")
+    server = f"{parts.scheme}://{parts.hostname}:{parts.port or 6333}"
+    name = unquote(parts.path.strip("/")) or DEFAULT_NAME
+    return QdrantPoints(name, server=server, key=os.environ.get("QDRANT_API_KEY"), create=place.create)
+
+
 def _folder(place: Place) -> Path:
     if not place.rest:
         raise InputError(f"{place.shown}: expected {place.scheme}:PATH, e.g. {place.scheme}:data/{place.scheme}")
@@ -116,4 +131,5 @@ _KINDS: Final[dict[str, Callable[[Place], Points]]] = {
     "chroma": _chroma,
     "chroma+http": _chroma_server,
     "chroma+https": _chroma_server,
+    "qdrant": _qdrant,
 }

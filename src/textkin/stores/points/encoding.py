@@ -131,9 +131,9 @@ def read_point(point: Point, place: str) -> Read:
 def whole_vector(vectors: Matrix) -> Vector:
     """The unit mean of a record's passages; the vector itself where it is one, 0 where they cancel out."""
     if len(vectors) == 1:
-        return vectors[0]
-    mean: Vector = np.asarray(normalize(vectors.sum(axis=0, dtype=np.float64)), dtype=np.float32)
-    return mean
+        row: Vector = vectors[0]
+        return row
+    return normalize(vectors.sum(axis=0, dtype=np.float64)).astype(np.float32)
 
 
 def is_plain(field: str) -> bool:

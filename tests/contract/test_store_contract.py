@@ -29,6 +29,7 @@ Open = Callable[[], Store]
 STORES: dict[str, Callable[[Path], Store]] = {
     "local": lambda folder: LocalStore(folder / "notes.kin"),
     "chroma": lambda folder: open_store(f"chroma:{folder / 'chroma'}"),
+    "lancedb": lambda folder: open_store(f"lancedb:{folder / 'lance'}"),
     "qdrant": lambda folder: open_store(f"qdrant:{folder / 'qdrant'}"),
 }
 

@@ -121,6 +121,14 @@ def _qdrant(place: Place) -> Points:
     return QdrantPoints(name, server=server, key=os.environ.get("QDRANT_API_KEY"), create=place.create)
 
 
+def _lancedb(place: Place) -> Points:
+    from textkin.stores.lance import DEFAULT_NAME, LancePoints
+
+    where = place.rest if "://" in place.rest else str(_folder(place))
+    name = place.option("collection", DEFAULT_NAME)
+    return LancePoints(where, name=name, create=place.create, timeout=place.timeout)
+
+
 def _folder(place: Place) -> Path:
     if not place.rest:
         raise InputError(f"{place.shown}: expected {place.scheme}:PATH, e.g. {place.scheme}:data/{place.scheme}")
@@ -132,4 +140,5 @@ _KINDS: Final[dict[str, Callable[[Place], Points]]] = {
     "chroma+http": _chroma_server,
     "chroma+https": _chroma_server,
     "qdrant": _qdrant,
+    "lancedb": _lancedb,
 }

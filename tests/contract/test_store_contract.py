@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pinecone_server import KEY, pinecone_server
 from textkin.errors import (
     BadVectorsError,
     FilterError,
@@ -26,12 +27,23 @@ D = 16
 MODEL = ModelInfo("toy", D, 256, "ab" * 32, role_sensitive=True, details={"pooling": "mean", "year": 2024})
 Open = Callable[[], Store]
 
-STORES: dict[str, Callable[[Path], Store]] = {
-    "local": lambda folder: LocalStore(folder / "notes.kin"),
-    "chroma": lambda folder: open_store(f"chroma:{folder / 'chroma'}"),
-    "lancedb": lambda folder: open_store(f"lancedb:{folder / 'lance'}"),
-    "qdrant": lambda folder: open_store(f"qdrant:{folder / 'qdrant'}"),
+STORES: dict[str, Callable[[Path, pytest.FixtureRequest], Store]] = {
+    "local": lambda folder, _: LocalStore(folder / "notes.kin"),
+    "chroma": lambda folder, _: open_store(f"chroma:{folder / 'chroma'}"),
+    "lancedb": lambda folder, _: open_store(f"lancedb:{folder / 'lance'}"),
+    "pinecone": lambda _, request: open_store(f"pinecone:{request.getfixturevalue('pinecone_index')}/notes"),
+    "qdrant": lambda folder, _: open_store(f"qdrant:{folder / 'qdrant'}"),
 }
+WIDTH_STAYS = {"pinecone": "the width of an index can't be changed"}
+
+
+@pytest.fixture
+def pinecone_index(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An index of the conformance server."""
+    with pinecone_server() as server:
+        monkeypatch.setenv("PINECONE_CONTROLLER_HOST", server.url)
+        monkeypatch.setenv("PINECONE_API_KEY", KEY)
+        yield "index"
 
 
 def unit(count: int, seed: int = 0) -> Matrix:
@@ -55,7 +67,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     opened: list[Store] = []
 
     def again() -> Store:
-        opened.append(STORES[request.param](tmp_path))
+        opened.append(STORES[request.param](tmp_path, request))
         return opened[-1]
 
     yield again
@@ -119,7 +131,14 @@ def test_a_filled_store_takes_no_other_model(store: Store) -> None:
     assert store.header.model == MODEL
 
 
-def test_an_emptied_store_takes_a_model_of_another_length(store: Store, reopen: Open) -> None:
+def test_an_emptied_store_takes_a_model_of_another_length(
+    store: Store, reopen: Open, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["reopen"] in WIDTH_STAYS:
+        store.write_header(StoreHeader(MODEL, unit(16, 99)))
+        with pytest.raises(ModelMismatchError, match=f"{D} dimensions"):
+            store.write_header(StoreHeader(ModelInfo("other", 4, None, "ef" * 32), unit(16)[:, :4]))
+        return
     vectors = fill(store, 30)
     assert store.search(vectors[:1], 1)[0][0].id == "id0"
     short = np.ascontiguousarray(unit(4)[:, :4] / np.linalg.norm(unit(4)[:, :4], axis=1, keepdims=True))

@@ -125,6 +125,9 @@ class ChromaPoints:
 
     # -- points --------------------------------------------------------------------------------------------
 
+    def check(self, points: Sequence[Point]) -> None:
+        """Nothing that a record may hold is too much."""
+
     def put(self, points: Sequence[Point]) -> None:
         if not points:
             return

@@ -154,6 +154,9 @@ class QdrantPoints:
 
     # -- points --------------------------------------------------------------------------------------------
 
+    def check(self, points: Sequence[Point]) -> None:
+        """Nothing that a record may hold is too much."""
+
     def put(self, points: Sequence[Point]) -> None:
         with self._translated():
             for part in _parts(points):

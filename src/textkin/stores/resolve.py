@@ -129,6 +129,21 @@ def _lancedb(place: Place) -> Points:
     return LancePoints(where, name=name, create=place.create, timeout=place.timeout)
 
 
+def _pinecone(place: Place) -> Points:
+    from textkin.stores.pinecone import PineconePoints
+
+    index, _, namespace = place.rest.partition("/")
+    if not index:
+        raise InputError(f"{place.shown}: expected pinecone:INDEX/NAMESPACE")
+    return PineconePoints(
+        index,
+        namespace or "textkin",
+        create=place.create,
+        cloud=place.option("cloud", "aws"),
+        region=place.option("region", "us-east-1"),
+    )
+
+
 def _folder(place: Place) -> Path:
     if not place.rest:
         raise InputError(f"{place.shown}: expected {place.scheme}:PATH, e.g. {place.scheme}:data/{place.scheme}")
@@ -141,4 +156,5 @@ _KINDS: Final[dict[str, Callable[[Place], Points]]] = {
     "chroma+https": _chroma_server,
     "qdrant": _qdrant,
     "lancedb": _lancedb,
+    "pinecone": _pinecone,
 }

@@ -71,6 +71,14 @@ class Points(Protocol):
         ``dimensions`` when it holds other vectors (it holds no point then)."""
         ...
 
+    def check(self, points: Sequence[Point]) -> None:
+        """Refuse points that the database can't keep, naming the record, before anything is written.
+
+        Raises:
+            InputError: such a one is among them.
+        """
+        ...
+
     def put(self, points: Sequence[Point]) -> None:
         """Insert or replace; returns when `fetch` and `nearest` see them. Any number of points."""
         ...

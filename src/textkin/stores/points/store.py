@@ -112,6 +112,7 @@ class PointStore:
                 heads.append(own[-1])
                 if old is not None:
                     leftover += sorted(set(point_keys(old)) - {point.key for point in own})
+            self._points.check([*passages, *heads])
             self._points.remove(leftover)
             self._points.put(passages)
             self._points.put(heads)

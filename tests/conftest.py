@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+import servers
 from textkin import _places
 
 # In CI the same examples every time: a change is judged by itself, not by luck. On a desk new ones each time.
@@ -49,3 +50,17 @@ def model_folder(real_cache: Path) -> Callable[[str], Path]:
         return found
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A real PostgreSQL with pgvector, for the whole run."""
+    with servers.postgresql() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chroma_address() -> Iterator[str]:
+    """Chroma's own server, for the whole run."""
+    with servers.chroma() as address:
+        yield address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,11 +31,22 @@ Open = Callable[[], Store]
 STORES: dict[str, Callable[[Path, pytest.FixtureRequest], Store]] = {
     "local": lambda folder, _: LocalStore(folder / "notes.kin"),
     "chroma": lambda folder, _: open_store(f"chroma:{folder / 'chroma'}"),
+    "chroma server": lambda folder, request: open_store(
+        f"chroma+http://{request.getfixturevalue('chroma_address')}/{_name(folder)}"
+    ),
     "lancedb": lambda folder, _: open_store(f"lancedb:{folder / 'lance'}"),
     "pinecone": lambda _, request: open_store(f"pinecone:{request.getfixturevalue('pinecone_index')}/notes"),
+    "postgresql": lambda folder, request: open_store(
+        f"{request.getfixturevalue('postgresql_url')}?collection={_name(folder)}"
+    ),
     "qdrant": lambda folder, _: open_store(f"qdrant:{folder / 'qdrant'}"),
 }
 WIDTH_STAYS = {"pinecone": "the width of an index can't be changed"}
+
+
+def _name(folder: Path) -> str:
+    """A collection's name that no other test has."""
+    return hashlib.sha256(str(folder).encode()).hexdigest()[:16]
 
 
 @pytest.fixture

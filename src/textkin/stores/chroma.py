@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -56,6 +57,7 @@ class ChromaPoints:
     ) -> None:
         chromadb = require("chromadb", extra="chroma")
         self._errors = (chromadb.errors.ChromaError, ValueError, ConnectionError, RuntimeError)
+        self._internal: type[Exception] = chromadb.errors.InternalError
         self._name = name
         self._lock: WriterLock | None = None
         self._threads = threading.RLock()
@@ -176,11 +178,13 @@ class ChromaPoints:
         if collection is None:
             return []
         with self._translated():
-            answer = collection.query(
-                query_embeddings=[query],
-                n_results=count,
-                where=None if where is None else to_where(where),
-                include=_included(True),
+            answer = self._asked(
+                lambda: collection.query(
+                    query_embeddings=[query],
+                    n_results=count,
+                    where=None if where is None else to_where(where),
+                    include=_included(True),
+                )
             )
         one = {name: answer[name][0] for name in ("ids", "documents", "metadatas", "embeddings")}
         return list(_points(one))
@@ -189,6 +193,18 @@ class ChromaPoints:
         return can_filter(leaf)
 
     # -- inside --------------------------------------------------------------------------------------------
+
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        """Ask; again when Chroma's server is just writing the index that it was about to read."""
+        pause = 0.02
+        while True:
+            try:
+                return call()
+            except self._internal as error:
+                if "Nothing found on disk" not in str(error) or pause > 2:
+                    raise
+                time.sleep(pause)
+                pause *= 2
 
     def _collection(self) -> Any:
         with self._translated():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from textkin.errors import InputError
 from textkin.stores.local import LocalStore
@@ -86,7 +86,8 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
 
 def without_password(url: str) -> str:
     """The same address with ``***`` where its password stands."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
+    hidden = re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
+    return re.sub(r"((?:^|[?&])\w*(?:password|key|token)=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)
 
 
 def _chroma(place: Place) -> Points:
@@ -144,6 +145,25 @@ def _pinecone(place: Place) -> Points:
     )
 
 
+def _postgresql(place: Place) -> Points:
+    from textkin.stores.pgvector import DEFAULT_NAME, PgVectorPoints
+
+    name = place.option("collection", DEFAULT_NAME)
+    index = place.option("index", "none")
+    if index not in ("none", "hnsw"):
+        raise InputError(f"{place.shown}: index is hnsw or none, not {index!r}")
+    rest = urlencode(place.options)  # libpq's own options
+    place.options.clear()
+    return PgVectorPoints(
+        f"postgresql:{place.rest}" + (f"?{rest}" if rest else ""),
+        shown=place.shown,
+        name=name,
+        hnsw=index == "hnsw",
+        create=place.create,
+        timeout=place.timeout,
+    )
+
+
 def _folder(place: Place) -> Path:
     if not place.rest:
         raise InputError(f"{place.shown}: expected {place.scheme}:PATH, e.g. {place.scheme}:data/{place.scheme}")
@@ -157,4 +177,6 @@ _KINDS: Final[dict[str, Callable[[Place], Points]]] = {
     "qdrant": _qdrant,
     "lancedb": _lancedb,
     "pinecone": _pinecone,
+    "postgres": _postgresql,
+    "postgresql": _postgresql,
 }

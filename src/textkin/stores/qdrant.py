@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -254,9 +255,9 @@ class QdrantPoints:
         if isinstance(value, bool | str):
             return self._models.FieldCondition(key=field, match=self._models.MatchValue(value=value))
         assert isinstance(value, int | float)
-        # Numbers are compared as floats there, so bounds are inclusive: rounding may have put two on one.
-        low = None if op in ("<", "<=") else float(value)
-        high = None if op in (">", ">=") else float(value)
+        # A bound is a float there: rounding may have put it on the wrong side of a large whole number.
+        low = None if op in ("<", "<=") else math.nextafter(value, -math.inf)
+        high = None if op in (">", ">=") else math.nextafter(value, math.inf)
         return self._models.FieldCondition(key=field, range=self._models.Range(gte=low, lte=high))
 
     @contextmanager

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from textkin.stores.points.backend import KIND, Points
-from textkin.stores.points.encoding import Read, key_of, read_point
+from textkin.stores.points.encoding import Read, is_plain, key_of, read_point
 from textkin.stores.points.loosen import loosened
 from textkin.types import Hit, Vector
 from textkin.where import matches
@@ -69,7 +69,7 @@ def search_points(
         Scores and points, best first.
     """
     kinds = ("record", "whole") if whole else ("record", "passage")
-    asked = None if where is None else loosened(where, points.can)
+    asked = None if where is None else askable(points, where)
     if asked is not None:
         # A filter costs many databases more than the few points it keeps away, so the kind alone is judged here.
         asked = And((In(KIND, kinds), asked))
@@ -93,6 +93,11 @@ def search_points(
     for page in points.pages(In(KIND, kinds) if asked is None else asked, vectors=True):
         best.take(read_point(point, points.url) for point in page)
     return best.ranked()
+
+
+def askable(points: Points, where: Condition) -> Condition | None:
+    """What of a user's filter the database can be asked for; fields of our own names are only in the payload."""
+    return loosened(where, lambda leaf: is_plain(leaf.field) and points.can(leaf))
 
 
 def stale(points: Points, found: Iterable[Read]) -> frozenset[str]:

@@ -21,8 +21,7 @@ from textkin.stores.points.encoding import (
     read_point,
     to_points,
 )
-from textkin.stores.points.loosen import loosened
-from textkin.stores.points.search import search_points, stale, to_hit
+from textkin.stores.points.search import askable, search_points, stale, to_hit
 from textkin.stores.points.spool import Spool
 from textkin.text.digest import record_digest
 from textkin.types import Hit, Matrix, Record, StoreHeader
@@ -238,7 +237,7 @@ class PointStore:
             yield [read_point(point, self.url) for point in page if point.fields[KIND] != "passage"]
 
     def _head_pages(self, where: Condition | None, *, vectors: bool) -> Iterator[list[Read]]:
-        asked = None if where is None else loosened(check(where), self._points.can)
+        asked = None if where is None else askable(self._points, check(where))
         for page in self._read_pages(asked, vectors=vectors):
             yield [read for read in page if where is None or matches(where, read.metadata)]
 

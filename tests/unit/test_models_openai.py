@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import textkin
-from openai_server import KEY, OpenAIServer, Spoil, openai_server, refusal
 from textkin.errors import (
     CredentialsError,
     InputError,
@@ -25,16 +24,19 @@ from textkin.ledger import Ledger
 from textkin.models.hashing import HashingModel
 from textkin.models.providers.openai import OpenAIModel, wait_asked
 from textkin.models.providers.sending import Patience
+from textkin.testing import Asked, ProviderServer
+from textkin.testing.faults import LOST, SPOILT
 
+KEY = "sk-canary-0123456789abcdef"
 QUICK = Patience(tries=12, first_wait=0.001, in_flight=4)
 TEXTS = [f"text number {n}" for n in range(300)]
 
 
 @contextmanager
-def serving(monkeypatch: pytest.MonkeyPatch, spoil: Spoil | None = None) -> Iterator[OpenAIServer]:
-    with openai_server(spoil) as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+def serving(monkeypatch: pytest.MonkeyPatch, faults: Any = None, **settings: Any) -> Iterator[ProviderServer]:
+    with ProviderServer(faults, key=KEY, models={"own": 24}, retry_after=0.001, slow=0.01, **settings) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
         yield server
 
 
@@ -78,59 +80,31 @@ def test_requests_keep_the_documented_limit(monkeypatch: pytest.MonkeyPatch) -> 
         answer = OpenAIModel("text-embedding-3-small", dimensions=4, patience=QUICK).embed(
             [f"{n}" for n in range(5000)]
         )
-    assert sorted(server.sizes) == [904, 2048, 2048]
+    assert sorted(server.billing.sizes) == [904, 2048, 2048]
     assert answer.stopped is None
     assert np.all(answer.vectors.any(axis=1))
 
 
-def _data(change: Callable[[list[dict[str, Any]]], Any]) -> Callable[[dict[str, Any]], Any]:
-    return lambda answer: {**answer, "data": change(answer["data"])}
-
-
-def _vector(make: Callable[[int], Any]) -> Callable[[dict[str, Any]], Any]:
-    return _data(lambda data: [{**item, "embedding": make(8)} if item["index"] == 0 else item for item in data])
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda server, number, texts: (429, {"retry-after-ms": "1"}, refusal("requests", "rate_limit_exceeded")),
-        lambda server, number, texts: (500, {}, refusal("server_error", None)),
-        lambda server, number, texts: (502, {}, b"<html>bad gateway</html>"),
-        lambda server, number, texts: (503, {}, b""),
-        lambda server, number, texts: (0, {}, b""),
-        lambda server, number, texts: (200, {}, lambda answer: b'{"object": "list", "data": [{"obj'),
-        lambda server, number, texts: (200, {}, _data(lambda data: data[:-1])),
-        lambda server, number, texts: (200, {}, _data(lambda data: [*data, data[0]])),
-        lambda server, number, texts: (200, {}, _data(lambda data: [{**item, "index": 0} for item in data])),
-        lambda server, number, texts: (200, {}, _vector(lambda width: [0.5] * (width - 1))),
-        lambda server, number, texts: (200, {}, _vector(lambda width: [0.0] * width)),
-        lambda server, number, texts: (200, {}, _vector(lambda width: [float("nan")] * width)),
-        lambda server, number, texts: (200, {}, _vector(lambda width: None)),
-    ],
-    ids=[
-        *("429", "500", "502", "503", "reset", "truncated", "short", "long", "misnumbered"),
-        *("wrong-length", "zero", "nan", "null"),
-    ],
-)
-def test_what_passes_is_tried_again_and_never_stored(monkeypatch: pytest.MonkeyPatch, spoil: Spoil) -> None:
-    with serving(monkeypatch, lambda *given: spoil(*given) if given[1] % 2 else None) as server:
+@pytest.mark.parametrize("kind", ["429", "500", "502", "503", *LOST, *SPOILT])
+def test_what_passes_is_tried_again_and_never_stored(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    with serving(monkeypatch, lambda asked: kind if asked.number % 2 else None) as server:
         model = OpenAIModel("text-embedding-3-small", dimensions=8, patience=QUICK)
         answer = model.embed(TEXTS)
-        assert server.requests > 1
+        assert server.billing.requests == (1 if kind == "reordered" else 2)
+        assert server.billing.paid_twice == 0
     assert answer.stopped is None
     assert not answer.failed
     assert np.allclose(answer.vectors, HashingModel(8).embed(TEXTS).vectors, atol=1e-6)
 
 
 def test_a_reordered_answer_is_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(monkeypatch, lambda *_: (200, {}, _data(lambda data: data[::-1]))):
+    with serving(monkeypatch, {"reordered": 1.0}):
         answer = OpenAIModel("text-embedding-3-small", dimensions=8, patience=QUICK).embed(TEXTS)
     assert np.allclose(answer.vectors, HashingModel(8).embed(TEXTS).vectors, atol=1e-6)
 
 
 def test_an_answer_that_stays_wrong_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(monkeypatch, lambda *_: (200, {}, _vector(lambda width: [0.0] * width))):
+    with serving(monkeypatch, {"zero": 1.0}):
         answer = OpenAIModel("text-embedding-3-small", dimensions=8, patience=Patience(3, 0.001)).embed(TEXTS)
     assert isinstance(answer.stopped, ProviderError)
     assert not answer.vectors.any()
@@ -140,22 +114,18 @@ def test_an_answer_that_stays_wrong_ends_with_an_error(monkeypatch: pytest.Monke
 def test_bad_texts_are_named_and_set_aside_and_the_rest_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def spoil(server: OpenAIServer, number: int, texts: list[str]) -> tuple[int, dict[str, str], Any] | None:
-        bad = any("forbidden" in text for text in texts)
-        return (400, {}, refusal("invalid_request_error", "content_policy")) if bad else None
-
     with (
-        serving(monkeypatch, spoil) as server,
+        serving(monkeypatch, refuse=lambda text: "forbidden" in text) as server,
         textkin.Collection(tmp_path / "a.kin", model="openai:own") as notes,
     ):
         ids = [f"id{n}" for n in range(40)]
         texts = [f"forbidden {n}" if n in (3, 17) else f"good {n}" for n in range(40)]
         report = notes.add(texts, ids=ids)
         assert set(report.failed) == {"id3", "id17"}
-        assert "content_policy" in report.failed["id3"]
+        assert "content_policy_violation" in report.failed["id3"]
         assert report.added == len(notes) == 38
         assert notes.similar("id4")[0].id != "id3"
-        assert max(server.billed[text] for text in texts) == 1
+        assert [server.billing.times(text) for text in texts] == [int(n not in (3, 17)) for n in range(40)]
         with pytest.raises(InputError, match="query can't be embedded"):
             notes.search("forbidden")
         with pytest.raises(InputError, match="text number 1"):
@@ -168,28 +138,22 @@ def test_empty_and_over_long_texts_are_not_sent(monkeypatch: pytest.MonkeyPatch)
     assert set(answer.failed) == {1, 2}
     assert "empty" in answer.failed[1]
     assert "8192" in answer.failed[2]
-    assert server.billed == {"a": 1, "b": 1}
+    assert server.billing.times("a") == server.billing.times("b") == sum(server.billing.texts.values()) / 2 == 1
     assert answer.vectors[[0, 3]].any(axis=1).all()
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "expected"),
-    [
-        (429, "insufficient_quota", QuotaError),
-        (403, None, CredentialsError),
-        (404, "model_not_found", ModelNotFoundError),
-    ],
+    ("kind", "expected"), [("quota", QuotaError), ("403", CredentialsError), ("404", ModelNotFoundError)]
 )
 def test_what_can_not_pass_stops_and_what_was_answered_stays(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, code: str | None, expected: type[TextkinError]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, expected: type[TextkinError]
 ) -> None:
     closed = [True]
 
-    def spoil(server: OpenAIServer, number: int, texts: list[str]) -> tuple[int, dict[str, str], Any] | None:
-        known = len(server.billed) > 100
-        return (status, {}, refusal("x", code, f"key {KEY}")) if closed[0] and known else None
+    def fault(asked: Asked) -> str | None:
+        return kind if closed[0] and len(server.billing.texts) > 100 else None
 
-    with serving(monkeypatch, spoil) as server, Ledger(tmp_path / "ledger.db") as ledger:
+    with serving(monkeypatch, fault) as server, Ledger(tmp_path / "ledger.db") as ledger:
         for turn in range(2):
             closed[0] = turn == 0
             with textkin.Collection(tmp_path / "a.kin", model="openai:own", ledger=ledger) as notes:
@@ -200,7 +164,7 @@ def test_what_can_not_pass_stops_and_what_was_answered_stays(
                 else:
                     assert notes.add(TEXTS).failed == {}
                     assert len(notes) == len(TEXTS)
-        assert max(server.billed[text] for text in TEXTS) == 1
+        assert {server.billing.times(text) for text in TEXTS} == {1}
 
 
 def test_a_wrong_or_missing_key_is_said_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from textkin.cli.output import (
 )
 from textkin.cli.reports import skips, tell_cut, tell_refused
 from textkin.errors import InputError, StoreNotFoundError
+from textkin.stores.resolve import is_database
 
 if TYPE_CHECKING:
     from textkin.duplicates.groups import DuplicateReport
@@ -116,10 +117,14 @@ def _is_collection(paths: Sequence[str]) -> bool:
         StoreNotFoundError: it is named like one, and isn't there.
         InputError: a collection among other arguments.
     """
-    found = [path for path in paths if path.endswith(".kin") or (Path(path) / "collection.db").exists()]
+    found = [
+        path
+        for path in paths
+        if is_database(path) or path.endswith(".kin") or (Path(path) / "collection.db").exists()
+    ]
     if found and len(paths) > 1:
         raise InputError(f"{found[0]} is a collection; give one collection, or files")
-    if found and not Path(found[0]).exists():
+    if found and not is_database(found[0]) and not Path(found[0]).exists():
         raise StoreNotFoundError(
             f"there is no collection at {found[0]}; make one: textkin index PATH --to {found[0]}"
         )

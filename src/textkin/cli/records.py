@@ -26,6 +26,7 @@ from textkin.cli.output import (
     write_rows,
 )
 from textkin.errors import InputError, RecordNotFoundError
+from textkin.stores.resolve import is_database
 from textkin.types import Record
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def info(place: str, as_json: bool) -> None:
     with Collection(place, create=False) as collection:
         found = collection.info()
     model = found.model
-    size = folder_bytes(Path(place))
+    size = None if is_database(place) else folder_bytes(Path(place))
     if as_json:
         write_object(
             {
@@ -175,7 +176,9 @@ def info(place: str, as_json: bool) -> None:
             }
         )
         return
-    facts = {"collection": found.place, "records": f"{found.records:,}", "size": f"{size / 1e6:,.1f} MB"}
+    facts = {"collection": found.place, "records": f"{found.records:,}"}
+    if size is not None:
+        facts["size"] = f"{size / 1e6:,.1f} MB"
     if model is None:
         facts["model"] = "none yet: nothing has been added"
     else:

@@ -47,7 +47,10 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
     """Open the store at a place.
 
     Args:
-        place: a folder, by convention named ``….kin``; or ``chroma:PATH``, ``chroma+http://HOST:PORT/NAME``.
+        place: a folder, by convention named ``….kin``; or ``chroma:PATH``, ``chroma+http://HOST:PORT/NAME``,
+            ``lancedb:PATH``, ``pinecone:INDEX/NAMESPACE``, ``postgresql://USER@HOST/DATABASE``, ``qdrant:PATH``,
+            ``qdrant:http://HOST:PORT/NAME``; ``?collection=NAME`` names another collection than ``textkin`` where
+            the address has no place for a name.
         create: make it when it isn't there.
         read_only: open without the right to write.
         timeout: seconds to wait for another writer.
@@ -82,6 +85,12 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
         points.close()
         raise InputError(f"{asked.shown}: unknown option {next(iter(asked.options))!r}")
     return PointStore(points, read_only=read_only)
+
+
+def is_database(place: str) -> bool:
+    """Whether this names a database rather than a folder."""
+    found = _SCHEME.match(place)
+    return found is not None and found.group(1).lower() in _KINDS
 
 
 def without_password(url: str) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from textkin.collection import Collection
     from textkin.duplicates.groups import DuplicateReport
     from textkin.duplicates.join import near_pairs
+    from textkin.jobs.copying import CopyReport, copy_collection
     from textkin.models.embedding_model import EmbeddingModel
     from textkin.models.resolve import load_model
     from textkin.text.options import ReadOptions
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Collection": "textkin.collection",
+    "CopyReport": "textkin.jobs.copying",
     "DuplicateReport": "textkin.duplicates.groups",
     "EmbeddingModel": "textkin.models.embedding_model",
     "Hit": "textkin.types",
@@ -38,6 +40,7 @@ _HOME = {
     "Record": "textkin.types",
     "VectorFile": "textkin.vectors.files",
     "angular_similarity": "textkin.vectors.similarity",
+    "copy_collection": "textkin.jobs.copying",
     "cosine_similarity": "textkin.vectors.similarity",
     "dot_product": "textkin.vectors.similarity",
     "euclidean_distance": "textkin.vectors.similarity",
@@ -54,6 +57,7 @@ _HOME = {
 
 __all__ = [
     "Collection",
+    "CopyReport",
     "DuplicateReport",
     "EmbeddingModel",
     "Hit",
@@ -63,6 +67,7 @@ __all__ = [
     "VectorFile",
     "__version__",
     "angular_similarity",
+    "copy_collection",
     "cosine_similarity",
     "dot_product",
     "euclidean_distance",

@@ -70,7 +70,8 @@ class ChromaPoints:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = WriterLock(folder, timeout)
             with self._translated():
-                self._client = chromadb.PersistentClient(path=str(folder), settings=settings)
+                # Absolute: Chroma shares clients by this text, also after the working directory has changed.
+                self._client = chromadb.PersistentClient(path=str(folder.absolute()), settings=settings)
         else:
             assert server is not None
             host, port, tls = server

@@ -1,0 +1,206 @@
+"""Copy a collection from one store to another: nothing is embedded, and what arrived is checked."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from textkin._progress import progress_of
+from textkin.errors import InputError, StoreError
+from textkin.stores.resolve import open_store
+from textkin.text.digest import record_digest
+from textkin.types import Matrix, Progress, Record, Store
+
+TOLERANCE: Final = 1e-6
+"""How far a number of a vector that was read back may be from the one that was sent."""
+_BATCH: Final = 500
+_TRIES: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What a copy did.
+
+    Attributes:
+        source: where the records come from.
+        target: where they are now.
+        records: in the source.
+        copied: sent by this run; the others were there already.
+        unchanged: there already, from an earlier run.
+        compared: records that were read back at the end and compared with the source's, vectors included.
+        largest_difference: between two numbers of a vector in both, among those.
+    """
+
+    source: str
+    target: str
+    records: int
+    copied: int
+    unchanged: int
+    compared: int
+    largest_difference: float
+
+    def row(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return asdict(self)
+
+
+def copy_collection(
+    source: str | Path,
+    target: str | Path,
+    *,
+    merge: bool = False,
+    sample: int = 100,
+    seed: int = 0,
+    progress: Progress | bool | None = None,
+) -> CopyReport:
+    """Copy ids, texts, metadata, sources, passages, vectors and the model's facts into another store.
+
+    Memory stays constant. A run that was ended goes on where it was when it is run again: a record whose digest is
+    at the target already is not sent again. The order of the first insertion is kept in a new target.
+
+    Args:
+        source: where the collection is, as `Collection` takes it; it is only read.
+        target: where it shall be; made when it isn't there.
+        merge: the target may hold other records of the same model, which are kept.
+        sample: records to read back at the end and to compare with the source's.
+        seed: of the choice of these.
+        progress: called with (records done, records in all); True shows a bar.
+
+    Raises:
+        InputError: the source holds nothing, or the target other records and ``merge`` is False.
+        ModelMismatchError: the target holds another model's vectors. Nothing was written.
+        StoreError: what arrived differs from what was sent; names the record.
+    """
+    with _opened(source, create=False, read_only=True) as origin, _opened(target, create=True) as goal:
+        if origin.url == goal.url:
+            raise InputError(f"{origin.url} can't be copied to itself; name another place")
+        with progress_of(progress, "copying") as shown:
+            return copy_store(origin, goal, merge=merge, sample=sample, seed=seed, progress=shown)
+
+
+def copy_store(
+    source: Store,
+    target: Store,
+    *,
+    merge: bool = False,
+    sample: int = 100,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> CopyReport:
+    """As `copy_collection`, between open stores."""
+    header = source.header
+    if header is None:
+        raise InputError(f"{source.url} holds nothing to copy")
+    known = target.header
+    if known is not None and not merge:
+        _refuse_others(source, target)
+    if known is None or header.model.fingerprint != known.model.fingerprint:
+        target.write_header(header)
+    total = source.count()
+    done = copied = 0
+    chosen = _Chosen(sample, seed)
+    for records, vectors in source.scan_vectors(batch_size=_BATCH):
+        copied += _send(target, records, vectors)
+        done += len(records)
+        chosen.look_at([record.id for record in records])
+        if progress is not None:
+            progress(done, total)
+    _check_count(target, done, exact=not merge)
+    difference = _compare(source, target, chosen.ids)
+    return CopyReport(source.url, target.url, done, copied, done - copied, len(chosen.ids), difference)
+
+
+def _opened(place: str | Path, *, create: bool, read_only: bool = False) -> closing[Store]:
+    return closing(open_store(place, create=create, read_only=read_only))
+
+
+def _refuse_others(source: Store, target: Store) -> None:
+    ids = target.ids()
+    while batch := list(islice(ids, _BATCH)):
+        known = source.digests(batch)
+        other = next((name for name in batch if name not in known), None)
+        if other is not None:
+            raise InputError(
+                f"{target.url} holds record {other!r}, which {source.url} does not; name an empty place, or "
+                "merge both (--merge)"
+            )
+
+
+def _send(target: Store, records: Sequence[Record], vectors: Matrix) -> int:
+    known = target.digests([record.id for record in records])
+    ends = np.cumsum([len(record.spans) for record in records])
+    new = [place for place, record in enumerate(records) if known.get(record.id) != record_digest(record)]
+    if new:
+        rows = [vectors[ends[place] - len(records[place].spans) : ends[place]] for place in new]
+        target.upsert([records[place] for place in new], np.concatenate(rows))
+    return len(new)
+
+
+class _Chosen:
+    """A random sample of a stream of ids: each is as likely to be in it (Vitter's algorithm R)."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._size = size
+        self._seen = 0
+        self.ids: list[str] = []
+
+    def look_at(self, ids: Sequence[str]) -> None:
+        for name in ids:
+            self._seen += 1
+            if len(self.ids) < self._size:
+                self.ids.append(name)
+            elif (place := self._random.randrange(self._seen)) < self._size:
+                self.ids[place] = name
+
+
+def _check_count(target: Store, expected: int, *, exact: bool) -> None:
+    found = -1
+    for pause in _pauses():
+        found = target.count()
+        if found == expected or (not exact and found > expected):
+            return
+        time.sleep(pause)
+    raise StoreError(
+        f"{target.url} holds {found:,} records after {expected:,} were copied; run the same again: what is "
+        "missing is sent"
+    )
+
+
+def _pauses() -> Iterator[float]:
+    """Some databases show what they took a little later."""
+    return (0.05 * 3**number for number in range(_TRIES))
+
+
+def _compare(source: Store, target: Store, ids: Sequence[str]) -> float:
+    largest = 0.0
+    for start in range(0, len(ids), _BATCH):
+        some = list(ids[start : start + _BATCH])
+        arrived = {record.id: record for record in target.get(some)}
+        for record, rows in zip(source.get(some), source.vectors(some), strict=True):
+            if arrived.get(record.id) != record:
+                raise StoreError(
+                    f"{target.url}: record {record.id!r} is not what was sent; another program writes there? "
+                    "Copy into an empty place"
+                )
+            found = target.vectors([record.id])[0]
+            if found.shape != rows.shape:
+                raise StoreError(
+                    f"{target.url}: record {record.id!r} has vectors of shape {found.shape}, not {rows.shape}"
+                )
+            difference = float(np.abs(found - rows).max())
+            if not difference <= TOLERANCE:
+                raise StoreError(
+                    f"{target.url}: a vector of record {record.id!r} differs by {difference:.2g} from the one "
+                    f"that was sent (at most {TOLERANCE:g} is allowed)"
+                )
+            largest = max(largest, difference)
+    return largest

@@ -30,7 +30,8 @@ def load_model(
         model: a name (``all-MiniLM-L6-v2``, ``all-mpnet-base-v2``, any BERT-family or MPNet repository of
             the model hub as ``owner/name``), a sentence-transformers folder, or any object with
             ``encode(texts)``. ``openai:text-embedding-3-small``, with ``?dimensions=512`` for shorter vectors, or
-            any model of a server that speaks OpenAI's language (OPENAI_BASE_URL). ``hashing`` needs no weights and
+            any model of a server that speaks OpenAI's language (OPENAI_BASE_URL). ``cohere:embed-v4.0`` and
+            its like. ``hashing`` needs no weights and
             knows no meaning: for tests.
         device: ``cpu``, ``auto``, ``cuda``, ``coreml`` or ``directml``.
         precision: ``int8`` is faster and a little less exact (the README gives both figures).
@@ -69,8 +70,8 @@ def _by_name(
             raise InputError("the hashing model has no weights, so no precision other than float32")
         return _hashing(name)
     provider, _, rest = name.partition(":")
-    if provider == "openai" and rest:
-        return _openai(rest, precision)
+    if provider in ("openai", "cohere") and rest:
+        return _hosted(provider, rest, precision)
     from textkin.models import catalog, weights
     from textkin.models.local import LocalModel
 
@@ -89,22 +90,24 @@ def _by_name(
     )
 
 
-def _openai(asked: str, precision: str) -> Model:
+def _hosted(provider: str, asked: str, precision: str) -> Model:
+    from textkin.models.providers.cohere import CohereModel
     from textkin.models.providers.openai import OpenAIModel
 
     if precision != "float32":
         raise InputError(
             "a provider's model runs elsewhere, in the precision that it has there; leave precision out"
         )
+    kind = OpenAIModel if provider == "openai" else CohereModel
     model, _, options = asked.partition("?")
     name, _, value = options.partition("=")
     if not options:
-        return OpenAIModel(model)
+        return kind(model)
     if name != "dimensions" or not value.isdecimal():
         raise InputError(
-            f"openai:{asked}: expected openai:MODEL or openai:MODEL?dimensions=N, e.g. dimensions=512"
+            f"{provider}:{asked}: expected {provider}:MODEL or {provider}:MODEL?dimensions=N, e.g. dimensions=512"
         )
-    return OpenAIModel(model, dimensions=int(value))
+    return kind(model, dimensions=int(value))
 
 
 def _hashing(name: str) -> HashingModel:

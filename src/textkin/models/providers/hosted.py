@@ -19,9 +19,10 @@ class HostedModel:
         dimensions: length of a vector unless a shorter one is asked for.
         shortens: whether fewer dimensions can be asked for.
         max_tokens: that it reads of one text.
-        dollars_per_million_tokens: the list price.
-        tokenizer: the encoding by which it counts.
+        dollars_per_million_tokens: the list price; None: not known.
+        tokenizer: the encoding by which it counts; None: not to be had offline.
         checked: ISO date on which these facts were looked up, or that they were not.
+        widths: the dimensions that can be asked for, where they are but a few.
     """
 
     name: str
@@ -30,9 +31,10 @@ class HostedModel:
     dimensions: int
     shortens: bool
     max_tokens: int
-    dollars_per_million_tokens: float
-    tokenizer: str
+    dollars_per_million_tokens: float | None
+    tokenizer: str | None
     checked: str
+    widths: tuple[int, ...] = ()
 
 
 @cache
@@ -40,7 +42,10 @@ def hosted_models() -> tuple[HostedModel, ...]:
     """All that are known."""
     text = resources.files("textkin.models.providers").joinpath("hosted.json").read_text(encoding="utf-8")
     facts = json.loads(text)
-    return tuple(HostedModel(**model, checked=facts["checked"]) for model in facts["models"])
+    return tuple(
+        HostedModel(**{**model, "widths": tuple(model.get("widths", ()))}, checked=facts["checked"])
+        for model in facts["models"]
+    )
 
 
 def find_hosted(name: str) -> HostedModel | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,13 @@ import numpy as np
 from textkin._optional import require
 from textkin.errors import CredentialsError, InputError, ModelError, ModelNotFoundError, QuotaError
 from textkin.models.fingerprint import fingerprint
+from textkin.models.providers.answers import checked_rows, wait_asked
 from textkin.models.providers.hosted import HostedModel, find_hosted
 from textkin.models.providers.packing import RequestLimits
 from textkin.models.providers.sending import PassingError, Patience, RefusedError, send_all
 from textkin.models.providers.tokens import TokenCounter
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
-from textkin.vectors.similarity import normalize
 
 LIMITS = RequestLimits(texts=2048, tokens=300_000)
 """OpenAI's documented limits of one embeddings request."""
@@ -61,7 +61,7 @@ class OpenAIModel:
         self._patience = patience or Patience()
         self._client = self._sdk.OpenAI(api_key=key or "none", base_url=base, max_retries=0, timeout=60.0)
         weakref.finalize(self, self._client.close)  # or its idle connections stay open until the process ends
-        self._count = TokenCounter(known.tokenizer) if known else None
+        self._count = TokenCounter(known.tokenizer) if known and known.tokenizer else None
         self._width = dimensions or (known.dimensions if known else self._asked_width())
         facts: dict[str, object] = {"provider": "openai", "model": model, "dimensions": self._width}
         if not official:
@@ -167,23 +167,15 @@ def checked_answer(answer: Any, count: int, width: int) -> Matrix:
     if not isinstance(data, list) or len(data) != count:
         got = len(data) if isinstance(data, list) else "no"
         raise PassingError(f"an answer with {got} vectors for {count} texts")
-    rows = np.zeros((count, width), dtype=np.float64)
+    vectors: list[Any] = [None] * count
     seen: set[int] = set()
     for item in data:
         place, vector = getattr(item, "index", None), getattr(item, "embedding", None)
         if not isinstance(place, int) or not 0 <= place < count or place in seen:
             raise PassingError(f"an answer whose vectors are not numbered 0 to {count - 1}")
         seen.add(place)
-        try:
-            row = np.asarray(vector, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise PassingError("an answer with something else than numbers in a vector") from None
-        if row.shape != (width,):
-            raise PassingError(f"a vector of {row.size} numbers where {width} were expected")
-        if not np.isfinite(row).all() or not row.any():
-            raise PassingError("a vector that is zero or holds NaN or infinity")
-        rows[place] = row
-    return np.ascontiguousarray(normalize(rows), dtype=np.float32)
+        vectors[place] = vector
+    return checked_rows(vectors, count, width)
 
 
 def asked(sdk: Any, call: Callable[[], Any], model: str) -> Any:
@@ -223,18 +215,6 @@ def asked(sdk: Any, call: Callable[[], Any], model: str) -> Any:
         raise PassingError(f"no answer ({type(error).__name__})") from None
     except (sdk.APIError, ValueError) as error:
         raise PassingError(f"an answer that can't be read ({type(error).__name__})") from None
-
-
-def wait_asked(headers: Mapping[str, str]) -> float | None:
-    """Seconds that ``retry-after-ms`` or ``retry-after`` ask to wait; None where neither says."""
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) * unit
-        except ValueError:
-            continue
-        if seconds >= 0:
-            return seconds
-    return None
 
 
 def _code(error: Any) -> str:

@@ -42,7 +42,7 @@ def test_vectors_come_in_order_and_by_role(monkeypatch: pytest.MonkeyPatch, name
         assert vectors.shape == (300, width)
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
         assert np.array_equal(vectors[7], model.encode(TEXTS[7]))
-        assert server.billing.requests == 5  # 300 texts, 96 a request, and the single one
+        assert sorted(server.billing.sizes) == [1, 44, 64, 64, 64, 64]  # several in flight, and the single one
         query = model.encode_query("text number 7")
         assert query.shape == (width,)
     assert model.info.role_sensitive
@@ -113,3 +113,9 @@ def test_wrong_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         textkin.load_model("cohere:embed-v4.0?dimensions=300")
     with pytest.raises(InputError, match="always 1024"):
         textkin.load_model("cohere:embed-english-v3.0?dimensions=256")
+
+
+def test_a_request_holds_no_more_texts_than_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch) as server:
+        CohereModel("embed-english-light-v3.0", patience=Patience(least=2048)).embed(TEXTS)
+        assert sorted(server.billing.sizes) == [12, 96, 96, 96]

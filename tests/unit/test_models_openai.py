@@ -28,7 +28,7 @@ from textkin.testing import Asked, ProviderServer
 from textkin.testing.faults import LOST, SPOILT
 
 KEY = "sk-canary-0123456789abcdef"
-QUICK = Patience(tries=12, first_wait=0.001, in_flight=4)
+QUICK = Patience(tries=12, first_wait=0.001, in_flight=4, least=2048)
 TEXTS = [f"text number {n}" for n in range(300)]
 
 

@@ -126,3 +126,16 @@ def test_a_bug_is_not_swallowed() -> None:
 
     with pytest.raises(ZeroDivisionError):
         send_texts(send, ["1 x"] * 30)
+
+
+def test_a_block_of_the_ledger_is_shared_out_over_the_requests_in_flight() -> None:
+    sizes: list[int] = []
+
+    def send(texts: list[str]) -> Matrix:
+        sizes.append(len(texts))
+        return np.ones((len(texts), 2), dtype=np.float32)
+
+    for count, expected in ((512, [64] * 8), (100, [64, 36]), (20_000, [2048] * 9 + [1568])):
+        sizes.clear()
+        send_all(send, ["x"] * count, [1] * count, 2, RequestLimits(2048, 300_000), Patience())
+        assert sorted(sizes, reverse=True) == expected

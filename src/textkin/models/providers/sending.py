@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -61,11 +62,13 @@ class Patience:
         tries: of one request, the first included.
         first_wait: seconds before the second try where the provider names none; doubles, up to a minute.
         in_flight: requests at a time.
+        least: texts of a request below which none is cut further just to have more in flight.
     """
 
     tries: int = 8
     first_wait: float = 0.5
     in_flight: int = 8
+    least: int = 64
 
 
 def send_all(
@@ -90,7 +93,9 @@ def send_all(
         progress: called with (texts answered, texts in all).
     """
     work = _Work(send, texts, np.zeros((len(texts), dimensions), dtype=np.float32), patience, progress)
-    parts = pack(tokens, limits)
+    # The ledger sends a block at a time: in one request of all its texts nothing would be side by side.
+    share = max(patience.least, math.ceil(len(texts) / patience.in_flight))
+    parts = pack(tokens, RequestLimits(min(limits.texts, share), limits.tokens))
     if not parts:
         return work.answers
     with ThreadPoolExecutor(min(patience.in_flight, len(parts)), thread_name_prefix="textkin") as pool:

@@ -61,8 +61,27 @@ def test_all_examples_of_the_tutorial_are_here_and_tested() -> None:
         "compare_models",
         "batch_processing",
         "document_similarity_finder",
+        "openai_embeddings",
+        "vector_databases",
     } == SCRIPTS
     assert tested >= SCRIPTS
+
+
+def test_openai_embeddings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    printed = run(tmp_path, "openai_embeddings")
+    assert "local test server" in printed
+    assert "text-embedding-3-small: 1536 dimensions" in printed
+    assert "?dimensions=512: 512 dimensions" in printed
+
+
+def test_vector_databases(tmp_path: Path, postgresql_url: str) -> None:
+    printed = run(tmp_path, "vector_databases", "--out", "o", "--place", f"{postgresql_url}?collection=example")
+    lines = printed.splitlines()
+    assert len(lines) == 5
+    assert len({line.split()[0] for line in lines}) == 1  # one score, whatever keeps the vectors
+    assert all(line.split()[1] == "refunds" for line in lines)
+    assert "only-for-tests" not in printed
 
 
 def test_quick_embedding_example(tmp_path: Path) -> None:

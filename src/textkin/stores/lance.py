@@ -114,12 +114,15 @@ class LancePoints:
                         (_VECTOR, arrow.list_(arrow.float32(), dimensions)),
                     ]
                 )
-                table = self._database.create_table(self._name, schema=schema, mode="overwrite")
+                table = self._database.create_table(
+                    self._name, schema=schema, mode="create" if table is None else "overwrite"
+                )
                 table.set_unenforced_primary_key([_KEY])  # or two merges at once may both insert a row
                 self._tables[self._name] = table
             header = arrow.table({"header": arrow.array([text], arrow.string())})
+            mode = "create" if self._table(self._header_name) is None else "overwrite"
             self._tables[self._header_name] = self._database.create_table(
-                self._header_name, data=header, mode="overwrite"
+                self._header_name, data=header, mode=mode
             )
 
     # -- points --------------------------------------------------------------------------------------------

@@ -1,0 +1,104 @@
+"""What is special to one database: addresses, other people's collections, passwords, indexes, limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pinecone_server import KEY, pinecone_server
+from textkin.errors import CredentialsError, InputError, StoreError, StoreLockedError, StoreNotFoundError
+from textkin.stores.points import PointStore
+from textkin.stores.resolve import is_database, open_store, without_password
+from textkin.types import ModelInfo, Record, Span, StoreHeader
+
+
+def header(width: int) -> StoreHeader:
+    return StoreHeader(ModelInfo("toy", width, 256, "ab" * 32), np.eye(16, width, dtype=np.float32))
+
+
+def test_addresses(tmp_path: Path) -> None:
+    assert is_database("postgresql://h/d")
+    assert not is_database("notes.kin")
+    assert "secret" not in without_password("postgresql://me:secret@h/d?sslpassword=secret&x=1")
+    with pytest.raises(InputError, match="unknown option 'colour'"):
+        open_store(f"chroma:{tmp_path / 'c'}?colour=red")
+    with pytest.raises(InputError, match="milvus: store"):
+        open_store("milvus:x")
+    for place in ("chroma", "lancedb", "qdrant"):
+        with pytest.raises(StoreNotFoundError):
+            open_store(f"{place}:{tmp_path / 'nothing'}", create=False)
+
+
+def test_a_collection_that_chroma_made_is_refused_and_left_alone(tmp_path: Path) -> None:
+    import chromadb
+
+    settings = chromadb.config.Settings(anonymized_telemetry=False)
+    client = chromadb.PersistentClient(path=str(tmp_path / "c"), settings=settings)
+    theirs = client.create_collection("theirs", embedding_function=None)
+    theirs.add(ids=["a"], embeddings=[[1.0, 0.0]], documents=["x"])
+    store = open_store(f"chroma:{tmp_path / 'c'}?collection=theirs")
+    with pytest.raises(InputError, match="made by another program"):
+        store.write_header(header(2))
+    assert theirs.get()["ids"] == ["a"]
+
+
+def test_postgresql_hides_its_password_and_names_the_trouble(postgresql_url: str) -> None:
+    wrong = postgresql_url.replace("only-for-tests", "wr0ng")
+    with pytest.raises(StoreError, match="password authentication failed") as caught:
+        open_store(wrong)
+    assert "wr0ng" not in str(caught.value)
+    with pytest.raises(InputError, match="hnsw or none"):
+        open_store(f"{postgresql_url}?index=flat")
+
+
+def test_postgresql_lets_one_session_write(postgresql_url: str) -> None:
+    first, second = (open_store(f"{postgresql_url}?collection=locked", timeout=0.3) for _ in range(2))
+    with first.writing("a long job"), pytest.raises(StoreLockedError, match="a long job"):
+        second.write_header(header(4))
+    second.write_header(header(4))
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("width", [64, 2500])
+def test_postgresql_searches_by_hnsw_on_request(postgresql_url: str, width: int) -> None:
+    rows = np.random.default_rng(0).normal(size=(300, width))
+    vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    store = open_store(f"{postgresql_url}?collection=hnsw{width}&index=hnsw")
+    assert isinstance(store, PointStore)
+    assert not store.exact
+    store.write_header(header(width))
+    store.upsert([Record(f"id{n}", "x", {}, None, (Span(0, 1),)) for n in range(300)], vectors)
+    for number in range(0, 300, 30):
+        best = store.search(vectors[number : number + 1], 3)[0]
+        assert best[0].id == f"id{number}"
+        assert best[0].score == pytest.approx(1, abs=1e-6)
+    store.close()
+    too_wide = open_store(f"{postgresql_url}?collection=wide&index=hnsw")
+    with pytest.raises(InputError, match="4000 dimensions"):
+        too_wide.write_header(header(5000))
+    too_wide.close()
+
+
+def test_pinecone_splits_waits_and_refuses_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pinecone_server(lag=0.2) as server:
+        monkeypatch.setenv("PINECONE_CONTROLLER_HOST", server.url)
+        monkeypatch.setenv("PINECONE_API_KEY", KEY)
+        store = open_store("pinecone:wide/notes")
+        store.write_header(header(1536))
+        vectors = np.eye(120, 1536, dtype=np.float32)
+        store.upsert([Record(f"id{n}", "é" * 9000, {}, None, (Span(0, 1),)) for n in range(120)], vectors)
+        sent = [(size, rows) for namespace, size, rows in server.requests if namespace == "notes"]
+        assert sum(rows for _, rows in sent) == 120
+        assert len(sent) > 2  # by bytes
+        assert store.count() == 120  # seen, although the server shows writes late
+        assert store.delete(["id7"]) == 1
+        assert store.get(["id7"]) == []
+        with pytest.raises(InputError, match=r"'big'.*40,960"):
+            store.upsert([Record("big", "x" * 50_000, {}, None, (Span(0, 1),))], vectors[:1])
+        monkeypatch.setenv("PINECONE_API_KEY", "pcsk_wrong")
+        with pytest.raises(CredentialsError) as caught:
+            open_store("pinecone:wide/notes")
+        assert "pcsk_wrong" not in str(caught.value)

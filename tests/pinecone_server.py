@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+
+from json_server import Asked, json_server
 
 KEY = "pcsk_only_for_tests"
 
@@ -36,9 +36,8 @@ class PineconeServer:
         self._guard = threading.RLock()
         self._indexes: dict[str, dict[str, Any]] = {}
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> Any:
+    def answer(self, method: str, parts: list[str], query: dict[str, list[str]], body: bytes) -> Any:
         told = json.loads(body) if body else {}
-        parts = [part for part in path.split("/") if part]
         with self._guard:
             if parts[0] == "indexes":
                 return self._control(method, parts[1:], told)
@@ -71,7 +70,7 @@ class PineconeServer:
                     "metric": index["metric"],
                     "vectorType": "dense",
                 }
-        raise Refused(404, f"no such path: {path}")
+        raise Refused(404, f"no such path: {parts}")
 
     def _control(self, method: str, parts: list[str], told: dict[str, Any]) -> Any:
         if method == "POST":
@@ -196,42 +195,14 @@ def pinecone_server(lag: float = 0.0) -> Iterator[PineconeServer]:
     """A running server; point PINECONE_CONTROLLER_HOST to its ``url``."""
     kept = PineconeServer(lag)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = 1 << 16
-        disable_nagle_algorithm = True
+    def answer(asked: Asked) -> tuple[int, Any]:
+        try:
+            if asked.headers.get("Api-Key") != KEY:
+                raise Refused(401, "Invalid API Key")
+            return 200, kept.answer(asked.method, asked.parts, asked.query, asked.body)
+        except Refused as refused:
+            error = {"code": "INVALID_ARGUMENT", "message": str(refused)}
+            return refused.status, {"error": error, "status": refused.status}
 
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status = 200
-            try:
-                if self.headers.get("Api-Key") != KEY:
-                    raise Refused(401, "Invalid API Key")
-                answer = kept.answer(self.command, parts.path, parse_qs(parts.query), body)
-            except Refused as refused:
-                status = refused.status
-                answer = {"error": {"code": "INVALID_ARGUMENT", "message": str(refused)}, "status": status}
-            sent = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(sent)))
-            self.end_headers()
-            self.wfile.write(sent)
-
-        do_POST = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    kept.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with json_server(answer) as kept.url:
         yield kept
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pinecone_server import KEY, pinecone_server
+from qdrant_server import qdrant_server
 from textkin.errors import (
     BadVectorsError,
     FilterError,
@@ -40,6 +41,7 @@ STORES: dict[str, Callable[[Path, pytest.FixtureRequest], Store]] = {
         f"{request.getfixturevalue('postgresql_url')}?collection={_name(folder)}"
     ),
     "qdrant": lambda folder, _: open_store(f"qdrant:{folder / 'qdrant'}"),
+    "qdrant server": lambda _, request: open_store(f"qdrant:{request.getfixturevalue('qdrant_url')}/notes"),
 }
 WIDTH_STAYS = {"pinecone": "the width of an index can't be changed"}
 
@@ -56,6 +58,13 @@ def pinecone_index(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv("PINECONE_CONTROLLER_HOST", server.url)
         monkeypatch.setenv("PINECONE_API_KEY", KEY)
         yield "index"
+
+
+@pytest.fixture
+def qdrant_url(tmp_path: Path) -> Iterator[str]:
+    """Qdrant's HTTP interface over its client's local mode."""
+    with qdrant_server(tmp_path / "qdrant server") as (url, _):
+        yield url
 
 
 def unit(count: int, seed: int = 0) -> Matrix:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from test_store_contract import pinecone_index, reopen, store, unit  # noqa: F401 - fixtures
+from test_store_contract import pinecone_index, qdrant_url, reopen, store, unit  # noqa: F401 - fixtures
 
 from textkin.types import Record, Span, Store
 from textkin.where import matches

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pinecone_server import KEY, pinecone_server
+from qdrant_server import qdrant_server
 from textkin.errors import CredentialsError, InputError, StoreError, StoreLockedError, StoreNotFoundError
 from textkin.stores.points import PointStore
 from textkin.stores.resolve import is_database, open_store, without_password
@@ -98,7 +99,31 @@ def test_pinecone_splits_waits_and_refuses_by_name(monkeypatch: pytest.MonkeyPat
         assert store.get(["id7"]) == []
         with pytest.raises(InputError, match=r"'big'.*40,960"):
             store.upsert([Record("big", "x" * 50_000, {}, None, (Span(0, 1),))], vectors[:1])
+        store.close()
         monkeypatch.setenv("PINECONE_API_KEY", "pcsk_wrong")
         with pytest.raises(CredentialsError) as caught:
             open_store("pinecone:wide/notes")
         assert "pcsk_wrong" not in str(caught.value)
+
+
+def test_qdrant_server_takes_its_key_and_large_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with qdrant_server(tmp_path / "q", key="only-for-tests") as (url, server):
+        monkeypatch.setenv("QDRANT_API_KEY", "wr0ng")
+        with pytest.warns(UserWarning, match="insecure connection"):
+            refused = open_store(f"qdrant:{url}/notes")
+        with pytest.raises(StoreError) as caught:
+            refused.count()
+        refused.close()
+        assert "401" in str(caught.value)
+        assert "wr0ng" not in str(caught.value)
+        monkeypatch.setenv("QDRANT_API_KEY", "only-for-tests")
+        with pytest.warns(UserWarning, match="insecure connection"):
+            store = open_store(f"qdrant:{url}/notes")
+        store.write_header(header(1536))
+        text = "\u00e9\n" * 30_000
+        vectors = np.eye(200, 1536, dtype=np.float32)
+        store.upsert([Record(f"id{n}", text, {}, None, (Span(0, 1),)) for n in range(200)], vectors)
+        assert server.largest < 32 << 20  # in requests that a server takes
+        assert store.count() == 200
+        assert store.search(vectors[7:8], 1)[0][0].id == "id7"
+        store.close()

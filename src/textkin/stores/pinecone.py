@@ -87,7 +87,13 @@ class PineconePoints:
             raise CredentialsError(
                 f"{self.url}: PINECONE_API_KEY is not set, or is no key; put yours there"
             ) from None
-        if self._opened() is None and not create:
+        try:
+            missing = self._opened() is None and not create
+        except (CredentialsError, StoreError):
+            self.close()
+            raise
+        if missing:
+            self.close()
             raise StoreNotFoundError(f"{self.url}: there is no index {index!r}; make it, or open it for writing")
 
     def close(self) -> None:

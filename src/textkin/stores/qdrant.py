@@ -94,7 +94,12 @@ class QdrantPoints:
                 self._client = qdrant.QdrantClient(
                     url=server, api_key=key, timeout=int(max(timeout, 60)), check_compatibility=False
                 )
-        if not create and not self._exists():
+        try:
+            missing = not create and not self._exists()
+        except StoreError:
+            self.close()
+            raise
+        if missing:
             self.close()
             raise StoreNotFoundError(f"{self.url}: there is no collection {name!r}")
 

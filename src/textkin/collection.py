@@ -27,6 +27,7 @@ from textkin.models.embedding_model import TruncationWarning
 from textkin.opened import OpenedModel
 from textkin.search.clusters import Cluster, find_clusters
 from textkin.search.outliers import Outlier, find_outliers
+from textkin.search.recall import Recall, measure_recall
 from textkin.stores.resolve import open_store
 from textkin.text.digest import well_formed
 from textkin.text.files import absolute
@@ -48,11 +49,13 @@ class CollectionInfo:
         place: how it was opened.
         records: how many.
         model: whose vectors it holds; None while it is new and empty.
+        exact: whether search compares every vector; if not, `Collection.recall` measures what it misses.
     """
 
     place: str
     records: int
     model: ModelInfo | None
+    exact: bool
 
 
 class Collection:
@@ -292,7 +295,14 @@ class Collection:
         """Place, size and model."""
         header = self._store.header
         count = self._store.count()
-        return CollectionInfo(self._store.url, count, header.model if header and count else None)
+        return CollectionInfo(
+            self._store.url, count, header.model if header and count else None, self._store.exact
+        )
+
+    @property
+    def exact(self) -> bool:
+        """Whether search compares every vector; otherwise a database's own index may miss some: see `recall`."""
+        return self._store.exact
 
     def writing(self, what: str) -> AbstractContextManager[None]:
         """Hold the one writer's place for several calls; ``what`` is told to whoever has to wait."""
@@ -418,6 +428,20 @@ class Collection:
         """
         records, vectors = self._all(where)
         return find_outliers(*_ids_and_texts(records), vectors, k=k, neighbours=neighbours, progress=progress)
+
+    def recall(self, k: int = 10, *, sample: int = 100, seed: int = 0, progress: Progress | None = None) -> Recall:
+        """What share of the true nearest records a search finds, measured on a sample of the collection's own.
+
+        1.0 in places that compare every vector (``exact``); a database's own index may miss some. Reads all
+        vectors once.
+
+        Args:
+            k: neighbours of each record.
+            sample: records.
+            seed: of their choice.
+            progress: called with (records read, records in all).
+        """
+        return measure_recall(self._store, k, sample, seed, progress)
 
     def clusters(self, count: int | None = None, *, where: Where | None = None, seed: int = 0) -> list[Cluster]:
         """Groups of related records with the words that set each apart, the largest first.

@@ -161,6 +161,11 @@ class Store(Protocol):
         ...
 
     @property
+    def exact(self) -> bool:
+        """Whether search compares every vector; otherwise an index of the database's own may miss some."""
+        ...
+
+    @property
     def header(self) -> StoreHeader | None:
         """The model that the vectors belong to; None while the store is new and empty."""
         ...

@@ -207,6 +207,17 @@ def test_info_names_the_model(filled: Run) -> None:
     assert "hashing: 256 dimensions" in filled("info", "n.kin").stdout
 
 
+def test_recall_is_measured_and_an_approximate_search_says_so(filled: Run) -> None:
+    told = found(filled("info", "n.kin", "--recall", "--json"))
+    assert told["exact"] is True
+    assert told["recall"]["recall"] == 1.0
+    assert "recall@10 1.0000 (95 % interval" in filled("info", "n.kin", "--recall").stdout
+    assert "approximate" not in filled("search", "n.kin", "refunds").stderr
+    filled("export", "n.kin", "chroma:db")
+    assert "textkin info chroma:db --recall" in filled("search", "chroma:db", "refunds").stderr
+    assert found(filled("info", "chroma:db", "--recall", "--json"))["recall"]["sampled"] == 4
+
+
 def test_another_model_is_refused(filled: Run) -> None:
     refused = filled("index", "docs", "--to", "n.kin", "--model", "hashing:64", code=7)
     assert "hashing" in refused.stderr

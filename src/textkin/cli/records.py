@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from textkin._progress import bar
 from textkin.cli.hints import tell_why_nothing
 from textkin.cli.options import WORDS, place_argument, where_option
 from textkin.cli.output import (
@@ -144,17 +145,23 @@ def remove(
 
 @click.command()
 @place_argument
+@click.option("--recall", is_flag=True, help="Measure what search misses, on 100 of the collection's own records.")
 @json_option
-def info(place: str, as_json: bool) -> None:
+def info(place: str, recall: bool, as_json: bool) -> None:
     """Say how many records COLLECTION has, how large it is and which model made its vectors.
 
     \b
     textkin info notes.kin
+    textkin info chroma:db --recall
     """
     from textkin.collection import Collection
 
     with Collection(place, create=False) as collection:
         found = collection.info()
+        measured = None
+        if recall:
+            with bar("reading") as progress:
+                measured = collection.recall(progress=progress)
     model = found.model
     size = None if is_database(place) else folder_bytes(Path(place))
     if as_json:
@@ -163,6 +170,11 @@ def info(place: str, as_json: bool) -> None:
                 "place": found.place,
                 "records": found.records,
                 "bytes": size,
+                "exact": found.exact,
+                "recall": None
+                if measured is None
+                else {"k": measured.k, "recall": measured.share, "interval": measured.interval}
+                | {"sampled": measured.sampled},
                 "model": None
                 if model is None
                 else {
@@ -185,6 +197,9 @@ def info(place: str, as_json: bool) -> None:
         limit = "no limit known" if model.max_tokens is None else f"reads {model.max_tokens:,} tokens of a passage"
         facts["model"] = f"{model.name}: {model.dimensions} dimensions, {model.precision}, {limit}"
         facts["fingerprint"] = model.fingerprint
+    facts["search"] = "compares every vector" if found.exact else "by the database's own index, may miss some"
+    if measured is not None:
+        facts["recall"] = str(measured)
     write_facts(facts)
 
 

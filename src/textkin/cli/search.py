@@ -55,7 +55,9 @@ def search(
     unlike: tuple[str, ...],
     form: str | None,
 ) -> None:
-    """Find the records of COLLECTION nearest in meaning to QUERY, best first; exact.
+    """Find the records of COLLECTION nearest in meaning to QUERY, best first.
+
+    Exact: every vector is compared, except where a database searches by an index of its own, which is then said.
 
     \b
     textkin search notes.kin "how do refunds work" -k 3
@@ -77,7 +79,7 @@ def search(
             ensure_model_of(collection)
         hits = collection.search(query, k, where=where, threshold=threshold, like=like, unlike=unlike)
         _write(hits, form)
-        _explain(collection, hits, where)
+        _explain(collection, place, hits, where)
 
 
 @click.command()
@@ -117,7 +119,7 @@ def similar(
             _require(collection, place, name)
             hits = collection.similar(name, k, where=where, threshold=threshold)
         _write(hits, form)
-        _explain(collection, hits, where)
+        _explain(collection, place, hits, where)
 
 
 def _opened(place: str) -> Collection:
@@ -143,7 +145,9 @@ def _write(hits: Sequence[Hit], form: str | None) -> None:
         talk("nothing found")
 
 
-def _explain(collection: Collection, hits: Sequence[Hit], where: str | None) -> None:
+def _explain(collection: Collection, place: str, hits: Sequence[Hit], where: str | None) -> None:
+    if hits and not collection.exact:
+        talk(f"approximate: searched by the database's own index; textkin info {place} --recall measures it")
     if where is not None and not hits and not collection.count(where):
         tell_why_nothing(collection, where)
 

@@ -186,6 +186,13 @@ class ChromaPoints:
         for start in range(0, len(keys), _PAGE):
             yield list(self.fetch(keys[start : start + _PAGE], vectors=vectors).values())
 
+    def count(self, where: Condition) -> int:
+        collection = self._collection()
+        if collection is None:
+            return 0
+        with self._translated():
+            return len(collection.get(where=to_where(where), include=[])["ids"])
+
     def nearest(self, query: Vector, count: int, where: Condition | None) -> list[Point]:
         collection = self._collection()
         if collection is None:

@@ -186,6 +186,13 @@ class LancePoints:
             for batch in query.to_batches(batch_size=_PAGE):
                 yield _points(self._arrow.Table.from_batches([batch]))
 
+    def count(self, where: Condition) -> int:
+        table = self._table(self._name)
+        if table is None:
+            return 0
+        with self._translated():
+            return int(table.count_rows(to_sql(where)))
+
     def nearest(self, query: Vector, count: int, where: Condition | None) -> list[Point]:
         table = self._table(self._name)
         if table is None:

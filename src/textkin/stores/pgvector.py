@@ -227,6 +227,15 @@ class PgVectorPoints:
                     while rows := cursor.fetchmany(_PAGE):
                         yield [to_point(row) for row in rows]
 
+    def count(self, where: Condition) -> int:
+        with self._connection() as connection:
+            found = self._table_of(connection)
+            if found is None:
+                return 0
+            condition, values = to_sql(where)
+            row = connection.execute(f"SELECT count(*) FROM {found[0]} WHERE {condition}", values).fetchone()
+        return int(row[0])
+
     def nearest(self, query: Vector, count: int, where: Condition | None) -> list[Point]:
         with self._connection() as connection:
             found = self._table_of(connection)

@@ -216,6 +216,10 @@ class PineconePoints:
             if not token:
                 return
 
+    def count(self, where: Condition) -> int:
+        """By reading all: Pinecone counts only whole namespaces, and some time later."""
+        return sum(len(page) for page in self.pages(where, vectors=False))
+
     def nearest(self, query: Vector, count: int, where: Condition | None) -> list[Point]:
         index = self._opened()
         if index is None:

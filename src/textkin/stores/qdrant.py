@@ -216,6 +216,12 @@ class QdrantPoints:
             if offset is None:
                 return
 
+    def count(self, where: Condition) -> int:
+        if not self._exists():
+            return 0
+        with self._translated():
+            return int(self._client.count(self._name, count_filter=self._filter(where), exact=True).count)
+
     def nearest(self, query: Vector, count: int, where: Condition | None) -> list[Point]:
         if not self._exists():
             return []

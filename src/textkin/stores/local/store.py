@@ -86,6 +86,10 @@ class LocalStore:
     def url(self) -> str:
         return str(self._folder)
 
+    @property
+    def exact(self) -> bool:
+        return True
+
     def close(self) -> None:
         self._connections.close()
         self._matrix = None

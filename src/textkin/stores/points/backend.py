@@ -95,6 +95,10 @@ class Points(Protocol):
         """All points that satisfy at least ``where`` (a condition that `can` says yes to), in any order."""
         ...
 
+    def count(self, where: Condition) -> int:
+        """How many points `pages` would give."""
+        ...
+
     def nearest(self, query: Vector, count: int, where: Condition | None) -> list[Point]:
         """The ``count`` points of the highest inner product, with their vectors, among those that satisfy
         ``where`` (all of whose leaves `can` accepted), or a superset of those."""

@@ -59,7 +59,6 @@ class PointStore:
 
     @property
     def exact(self) -> bool:
-        """Whether search compares every vector; otherwise its index may miss some."""
         return self._points.exact
 
     def close(self) -> None:
@@ -142,6 +141,8 @@ class PointStore:
         return self._vectors_of([known[name] for name in ids])
 
     def count(self, where: Condition | None = None) -> int:
+        if where is None:
+            return self._points.count(HEADS)
         return sum(len(page) for page in self._head_pages(where, vectors=False))
 
     def scan(self, where: Condition | None = None, batch_size: int = 1000) -> Iterator[list[Record]]:

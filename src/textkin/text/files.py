@@ -208,7 +208,7 @@ class _Walk:
 
 
 def _describes_vectors(path: Path) -> bool:
-    """Whether this is the .json that textkin keeps beside an .npy: a collection must not be indexed into itself."""
+    """Whether this is the .json that textkin keeps beside an .npy: a collection isn't indexed into itself."""
     if path.suffix.lower() != ".json":
         return False
     try:

@@ -134,6 +134,17 @@ def test_vectors_are_not_saved_over_a_collection(path: Path) -> None:
     assert ArrayStore(path).count() == 3
 
 
+def test_vectors_are_not_saved_over_what_a_killed_job_left(tmp_path: Path) -> None:
+    path = save_vectors(tmp_path / "v.npy", unit(2), texts=["a", "b"], model=MODEL)
+    save_vectors(path, unit(2), texts=["a", "b"], model=MODEL)
+    store = ArrayStore(path)
+    with store.writing("index"):
+        store.upsert(records(0, 1), unit(1))
+        with pytest.raises(InputError, match=r"v\.npy is a collection"):
+            save_vectors(path, unit(2), texts=["a", "b"], model=MODEL)
+    assert store.count() == 3
+
+
 def test_a_missing_one_is_not_found(tmp_path: Path) -> None:
     for arguments in ({"create": False}, {"read_only": True}):
         with pytest.raises(StoreNotFoundError, match=r"new\.npy"):

@@ -38,6 +38,11 @@ def pending(description: Path) -> Path:
     return description.with_name(f"{description.name}.new")
 
 
+def journal(numbers: Path) -> Path:
+    """Where a collection keeps changes that are not in its two files yet."""
+    return numbers.with_name(f"{numbers.name}.journal")
+
+
 def format_of(data: bytes) -> int | None:
     """The format of a description; None for anything else."""
     try:

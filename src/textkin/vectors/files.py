@@ -26,6 +26,7 @@ from textkin.vectors.description import (
     FORMAT,
     encode,
     format_of,
+    journal,
     pair,
     pending,
     read_description,
@@ -216,7 +217,7 @@ def _check_replaceable(description: Path, numbers: Path) -> None:
             f"{description} is in the way: it would be replaced by the description of {numbers.name}, but it is "
             "something else; choose another name for the vectors"
         )
-    if found >= COLLECTION_FORMAT:
+    if found >= COLLECTION_FORMAT or journal(numbers).exists():
         raise InputError(
             f"{numbers} is a collection, which would be replaced; choose another name for the vectors, or remove "
             f"{numbers.name} and {description.name} first"

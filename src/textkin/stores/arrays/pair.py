@@ -83,7 +83,7 @@ def files_of(path: Path) -> Files:
         description,
         described.pending(description),
         numbers.with_name(f"{numbers.name}.new"),
-        numbers.with_name(f"{numbers.name}.journal"),
+        described.journal(numbers),
     )
 
 

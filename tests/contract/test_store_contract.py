@@ -30,6 +30,7 @@ MODEL = ModelInfo("toy", D, 256, "ab" * 32, role_sensitive=True, details={"pooli
 Open = Callable[[], Store]
 
 STORES: dict[str, Callable[[Path, pytest.FixtureRequest], Store]] = {
+    "arrays": lambda folder, _: open_store(folder / "vectors.npy"),
     "local": lambda folder, _: LocalStore(folder / "notes.kin"),
     "chroma": lambda folder, _: open_store(f"chroma:{folder / 'chroma'}"),
     "chroma server": lambda folder, request: open_store(

@@ -150,7 +150,7 @@ def test_one_changed_bit(tmp_path: Path) -> None:
 def test_newer_format(tmp_path: Path) -> None:
     save_vectors(tmp_path / "v", ROWS)
     facts = json.loads((tmp_path / "v.json").read_text())
-    (tmp_path / "v.json").write_text(json.dumps(facts | {"format": 2}))
+    (tmp_path / "v.json").write_text(json.dumps(facts | {"format": 3}))
     with pytest.raises(NewerVersionError, match="update"):
         load_vectors(tmp_path / "v")
 

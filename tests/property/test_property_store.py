@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textkin.stores.local import LocalStore
 from textkin.stores.local.exact import best_records
 from textkin.stores.local.matrix import PassageMatrix
+from textkin.stores.resolve import open_store
 from textkin.types import Matrix, ModelInfo, Record, Span, StoreHeader
 
 D = 3
@@ -41,11 +44,14 @@ def expected_hits(model: dict[str, list[tuple[float, ...]]], query: tuple[float,
     return [name for _, _, name in sorted(scored)[:k]]
 
 
+@pytest.mark.parametrize("name", ["notes.kin", "notes.npy"])
 @given(st.lists(CHANGES, max_size=8), VECTORS, st.integers(1, 4))
 @settings(max_examples=25, deadline=None)
-def test_a_store_equals_a_dictionary(changes: list[tuple[str, list]], query: tuple[float, ...], k: int) -> None:  # type: ignore[type-arg]
+def test_a_store_equals_a_dictionary(
+    name: str, changes: list[tuple[str, list[Any]]], query: tuple[float, ...], k: int
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = LocalStore(Path(folder) / "notes.kin")
+        store = open_store(Path(folder) / name)
         store.write_header(StoreHeader(ModelInfo("toy", D, None, "f" * 64), np.zeros((0, D), dtype=np.float32)))
         model: dict[str, list[tuple[float, ...]]] = {}
         for kind, items in changes:
@@ -62,17 +68,20 @@ def test_a_store_equals_a_dictionary(changes: list[tuple[str, list]], query: tup
             elif kind == "delete":
                 gone = {f"id{number}" for number in items} & model.keys()
                 assert store.delete([f"id{number}" for number in items]) == len(gone)
-                for name in gone:
-                    del model[name]
+                for gone_id in gone:
+                    del model[gone_id]
             else:
                 store.close()
-                store = LocalStore(Path(folder) / "notes.kin")
+                store = open_store(Path(folder) / name)
             hits = store.search(np.array([query], dtype=np.float32), k)[0]
             assert [hit.id for hit in hits] == expected_hits(model, query, k)
             assert list(store.ids()) == list(model)
-        for name, vectors in zip(model, store.vectors(list(model)), strict=True):
-            assert np.array_equal(vectors, np.array(model[name], dtype=np.float32))
-        store.check()
+        for own, vectors in zip(model, store.vectors(list(model)), strict=True):
+            assert np.array_equal(vectors, np.array(model[own], dtype=np.float32))
+        if isinstance(store, LocalStore):
+            store.check()
+        elif model:
+            assert np.array_equal(np.load(Path(folder) / name), np.concatenate(store.vectors(list(model))))
         store.close()
 
 

@@ -43,9 +43,9 @@ def everything(place: str) -> tuple[list[Record], Matrix]:
     return [record for found, _ in batches for record in found], np.concatenate([rows for _, rows in batches])
 
 
-@pytest.mark.parametrize("kind", ["chroma", "lancedb", "postgresql", "qdrant"])
+@pytest.mark.parametrize("kind", ["arrays", "chroma", "lancedb", "postgresql", "qdrant"])
 def test_there_and_back_again(notes: Path, kind: str, request: pytest.FixtureRequest) -> None:
-    place = f"{kind}:db"
+    place = "db.npy" if kind == "arrays" else f"{kind}:db"
     if kind == "postgresql":
         place = f"{request.getfixturevalue('postgresql_url')}?collection=moved"
     there = copy_collection("notes.kin", place)
@@ -58,6 +58,26 @@ def test_there_and_back_again(notes: Path, kind: str, request: pytest.FixtureReq
     assert np.array_equal(before[1], after[1])
     with textkin.Collection("again.kin") as one, textkin.Collection("notes.kin") as other:
         assert one.search("cats number 7", k=5) == other.search("cats number 7", k=5)
+        assert one.info().model == other.info().model
+
+
+@pytest.mark.parametrize("kind", ["chroma", "qdrant"])
+def test_around_by_files_and_a_database(notes: Path, kind: str) -> None:
+    with textkin.Collection("notes.kin") as made:
+        made.remove([f"id{n}" for n in range(200, 1200)])
+    for source, target in (("notes.kin", "a.npy"), ("a.npy", f"{kind}:db"), (f"{kind}:db", "b.npy")):
+        assert copy_collection(source, target).copied == 201
+    assert copy_collection("b.npy", "again.kin").largest_difference == 0
+    before, after = everything("notes.kin"), everything("again.kin")
+    assert before[0] == after[0]
+    assert np.array_equal(before[1], after[1])
+    assert np.array_equal(np.load("b.npy"), before[1])
+    assert Path("a.npy").read_bytes() == Path("b.npy").read_bytes()
+    assert Path("a.json").read_bytes() == Path("b.json").read_bytes()
+    with textkin.Collection("again.kin") as one, textkin.Collection("b.npy") as other:
+        assert one.search("cats number 7", k=5) == other.search("cats number 7", k=5)
+        assert one.similar("long", k=5) == other.similar("long", k=5)
+        assert one.duplicates(0.9).rows() == other.duplicates(0.9).rows()
         assert one.info().model == other.info().model
 
 
@@ -151,6 +171,8 @@ def test_the_commands(notes: Path, capfd: Any) -> None:
         (["export", "notes.kin", "chroma:db"], "1,201 records copied, 0 there already; chroma:db holds 1,201"),
         (["export", "notes.kin", "chroma:db"], "0 records copied, 1,201 there already"),
         (["import", "chroma:db", "new.kin"], "1,201 records copied"),
+        (["export", "notes.kin", "vectors.npy"], "1,201 records copied, 0 there already; vectors.npy holds 1,201"),
+        (["import", "vectors.npy", "other.kin"], "1,201 records copied"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(words)

@@ -25,6 +25,7 @@ def export(source: str, target: str, merge: bool, as_json: bool) -> None:
     \b
     textkin export notes.kin chroma:db
     textkin export notes.kin postgresql://localhost/notes
+    textkin export notes.kin vectors.npy
     """
     _copy(source, target, merge, as_json)
 

@@ -24,7 +24,7 @@ from textkin.cli.output import (
 )
 from textkin.cli.reports import skips, tell_cut, tell_refused
 from textkin.errors import InputError, StoreNotFoundError
-from textkin.stores.resolve import is_database
+from textkin.stores.resolve import is_array_file, is_database
 
 if TYPE_CHECKING:
     from textkin.duplicates.groups import DuplicateReport
@@ -120,7 +120,10 @@ def _is_collection(paths: Sequence[str]) -> bool:
     found = [
         path
         for path in paths
-        if is_database(path) or path.endswith(".kin") or (Path(path) / "collection.db").exists()
+        if is_database(path)
+        or is_array_file(path)
+        or path.endswith(".kin")
+        or (Path(path) / "collection.db").exists()
     ]
     if found and len(paths) > 1:
         raise InputError(f"{found[0]} is a collection; give one collection, or files")

@@ -27,7 +27,8 @@ from textkin.cli.output import (
     write_rows,
 )
 from textkin.errors import InputError, RecordNotFoundError
-from textkin.stores.resolve import is_database
+from textkin.stores.arrays.pair import files_of
+from textkin.stores.resolve import is_array_file, is_database
 from textkin.types import Record
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def info(place: str, recall: bool, as_json: bool) -> None:
             with bar("reading") as progress:
                 measured = collection.recall(progress=progress)
     model = found.model
-    size = None if is_database(place) else folder_bytes(Path(place))
+    size = place_bytes(place)
     if as_json:
         write_object(
             {
@@ -203,9 +204,13 @@ def info(place: str, recall: bool, as_json: bool) -> None:
     write_facts(facts)
 
 
-def folder_bytes(folder: Path) -> int:
-    """What the files of a folder take together."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def place_bytes(place: str) -> int | None:
+    """What the files of a collection take together; None where a database keeps them."""
+    if is_database(place):
+        return None
+    if is_array_file(place):
+        return files_of(Path(place)).size()
+    return sum(path.stat().st_size for path in Path(place).rglob("*") if path.is_file())
 
 
 def _remove_source(collection: Collection, place: str, source: str, yes: bool) -> int:

@@ -107,12 +107,13 @@ def copy_store(
     total = source.count()
     done = copied = 0
     chosen = _Chosen(sample, seed)
-    for records, vectors in source.scan_vectors(batch_size=_BATCH):
-        copied += _send(target, records, vectors)
-        done += len(records)
-        chosen.look_at([record.id for record in records])
-        if progress is not None:
-            progress(done, total)
+    with target.writing("copy"):
+        for records, vectors in source.scan_vectors(batch_size=_BATCH):
+            copied += _send(target, records, vectors)
+            done += len(records)
+            chosen.look_at([record.id for record in records])
+            if progress is not None:
+                progress(done, total)
     _check_count(target, done, exact=not merge)
     difference = _compare(source, target, chosen.ids)
     return CopyReport(source.url, target.url, done, copied, done - copied, len(chosen.ids), difference)

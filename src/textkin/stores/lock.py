@@ -1,4 +1,4 @@
-"""The one writer's place in a folder: taken by a thread, held by the process, freed by the system when it dies."""
+"""The one writer's place: taken by a thread, held by the process, freed by the system when it dies."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ class WriterLock:
     Args:
         folder: exists when `hold` is called.
         timeout: seconds to wait.
+        file: the name of a file in it, where only that is written; the folder may hold several such.
     """
 
-    def __init__(self, folder: Path, timeout: float) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, timeout: float, *, file: str | None = None) -> None:
+        self._place = folder if file is None else folder / file
+        self._lock = folder / (LOCK if file is None else f".{file}.lock")
+        self._told = folder / (HOLDER if file is None else f".{file}.writer")
         self._timeout = timeout
         self._threads = threading.RLock()
-        self._file = filelock.FileLock(folder / LOCK, timeout=timeout, thread_local=False)
+        self._file = filelock.FileLock(self._lock, timeout=timeout, thread_local=False)
         self._jobs: list[str] = []
 
     @contextmanager
@@ -62,19 +65,19 @@ class WriterLock:
         except filelock.Timeout as error:
             raise self._locked(*self._holder()) from error
         except OSError as error:
-            raise from_system(error, self._folder / LOCK) from error
+            raise from_system(error, self._lock) from error
         # Who holds it is only told to those who wait: failing to write it stops nothing.
         with suppress(OSError):
-            (self._folder / HOLDER).write_text(json.dumps({"pid": os.getpid(), "what": what}), encoding="utf-8")
+            self._told.write_text(json.dumps({"pid": os.getpid(), "what": what}), encoding="utf-8")
 
     def _leave_file(self) -> None:
         with suppress(OSError):
-            (self._folder / HOLDER).unlink()
+            self._told.unlink()
         self._file.release()
 
     def _holder(self) -> tuple[int | None, str]:
         try:
-            told = json.loads((self._folder / HOLDER).read_text(encoding="utf-8"))
+            told = json.loads(self._told.read_text(encoding="utf-8"))
             return int(told["pid"]), str(told["what"])
         except (OSError, ValueError, KeyError, TypeError):
             return None, "something that left no name"
@@ -82,6 +85,6 @@ class WriterLock:
     def _locked(self, pid: int | None, what: str) -> StoreLockedError:
         who = "another process" if pid is None else f"process {pid}"
         return StoreLockedError(
-            f"{self._folder} is being written by {who} ({what}) and was not free within {self._timeout:g} s; "
+            f"{self._place} is being written by {who} ({what}) and was not free within {self._timeout:g} s; "
             "wait until it is done, then run this again"
         )

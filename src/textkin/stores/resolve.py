@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from textkin.errors import InputError
+from textkin.stores.arrays import ArrayStore
 from textkin.stores.local import LocalStore
 from textkin.stores.points import Points, PointStore
 from textkin.types import Store
@@ -47,7 +48,7 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
     """Open the store at a place.
 
     Args:
-        place: a folder, by convention named ``….kin``; or ``chroma:PATH``, ``chroma+http://HOST:PORT/NAME``,
+        place: a folder, by convention named ``….kin``; or ``….npy``, ``chroma:PATH``, ``chroma+http://HOST:PORT/NAME``,
             ``lancedb:PATH``, ``pinecone:INDEX/NAMESPACE``, ``postgresql://USER@HOST/DATABASE``, ``qdrant:PATH``,
             ``qdrant:http://HOST:PORT/NAME``; ``?collection=NAME`` names another collection than ``textkin`` where
             the address has no place for a name.
@@ -62,6 +63,8 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
         StoreError: whatever else keeps it from being opened; see `textkin.errors`.
     """
     found = _SCHEME.match(str(place)) if isinstance(place, str) else None
+    if is_array_file(place):
+        return ArrayStore(Path(place), create=create, read_only=read_only, timeout=timeout)
     if not found:
         return LocalStore(Path(place), create=create, read_only=read_only, timeout=timeout)
     written = str(place)
@@ -91,6 +94,11 @@ def is_database(place: str) -> bool:
     """Whether this names a database rather than a folder."""
     found = _SCHEME.match(place)
     return found is not None and found.group(1).lower() in _KINDS
+
+
+def is_array_file(place: str | Path) -> bool:
+    """Whether this names a collection in an .npy with its .json."""
+    return str(place).lower().endswith(".npy") and not (isinstance(place, str) and _SCHEME.match(place))
 
 
 def without_password(url: str) -> str:

@@ -17,6 +17,8 @@ from textkin.text.options import OnSkip, ReadOptions, Skipped
 
 _NEVER = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", ".tox", ".nox"})
 """Folders that hold nobody's texts, left out also with ``hidden``."""
+_BEGINNING = 4096
+_DESCRIPTION_KEYS = (b'"format"', b'"model"', b'"fingerprint"', b'"dimension"', b'"count"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,9 @@ class _Walk:
                 chosen = _any(self._include, parts)
                 if not self._matches(parts) or (self._include and not chosen):
                     continue
-                if is_file:
+                if is_file and _describes_vectors(place):
+                    self._skip(place, f"describes the vectors in {place.stem}.npy")
+                elif is_file:
                     yield Found(place, shown(place), self._argument.source, chosen=chosen)
                 elif broken:
                     self._failed(place, FileNotFoundError(2, "a link that leads nowhere"))
@@ -201,6 +205,20 @@ class _Walk:
     def _failed(self, path: Path, error: OSError) -> None:
         reason = f"can't be read: {error.strerror or error}"
         self._on_skip(Skipped(shown(path), reason, "failed", source=self._argument.source, any_id=self._any_id))
+
+
+def _describes_vectors(path: Path) -> bool:
+    """Whether this is the .json that textkin keeps beside an .npy: a collection isn't indexed into itself."""
+    if path.suffix.lower() != ".json":
+        return False
+    try:
+        if not path.with_suffix(".npy").is_file():
+            return False
+        with path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+    except OSError:
+        return False  # whoever reads it says why it can't be read
+    return beginning.lstrip().startswith(b"{") and all(key in beginning for key in _DESCRIPTION_KEYS)
 
 
 def check_patterns(patterns: Sequence[str]) -> None:

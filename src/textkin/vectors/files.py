@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,14 +17,23 @@ from textkin.errors import (
     FileReadError,
     InputError,
     ModelMismatchError,
-    NewerVersionError,
     ReadOnlyError,
     StorageFullError,
 )
 from textkin.types import Matrix, ModelInfo
+from textkin.vectors.description import (
+    COLLECTION_FORMAT,
+    FORMAT,
+    encode,
+    format_of,
+    journal,
+    pair,
+    pending,
+    read_description,
+    rows_of,
+)
 from textkin.vectors.npy import as_matrix, check_finite, read_npy
-
-FORMAT = 1
+from textkin.vectors.writing import HashingWriter, flush, flush_folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +43,7 @@ class VectorFile:
     Attributes:
         vectors: ``(n, dimension)`` float32, C order; read-only when memory-mapped.
         texts: one a row, or None.
-        ids: one a row, or None.
+        ids: one a row, or None; in a collection's file the passages of one record have the same.
         model: name of the model, or None when it is not known.
         fingerprint: of the model, or None when it is not known.
         dimension: length of a row.
@@ -93,7 +101,7 @@ def save_vectors(
         ReadOnlyError: the folder can't be written.
         StorageFullError: no room left.
     """
-    numbers, description = _pair(path)
+    numbers, description = pair(path)
     matrix = as_matrix(vectors, "vectors")
     facts: dict[str, Any] = {
         "format": FORMAT,
@@ -103,6 +111,8 @@ def save_vectors(
         "count": len(matrix),
         "dtype": "float32",
     }
+    if isinstance(model, ModelInfo):
+        facts["model_info"] = asdict(model)
     if isinstance(model, ModelInfo) and len(matrix) and model.dimensions != matrix.shape[1]:
         raise InputError(
             f"{model.name} makes vectors of {model.dimensions} numbers, but these have {matrix.shape[1]}"
@@ -114,25 +124,21 @@ def save_vectors(
         raise InputError("ids must all be different; at least one comes twice")
     if not numbers.parent.is_dir():
         raise InputError(f"there is no folder {numbers.parent} to write {numbers.name} in; make it first")
-    if description.exists() and not _is_ours(description):
-        raise InputError(
-            f"{description} is in the way: it would be replaced by the description of {numbers.name}, but it is "
-            "something else; choose another name for the vectors"
-        )
+    _check_replaceable(description, numbers)
     parts = (_beside(numbers), _beside(description))
     try:
         with parts[0].open("xb") as file:
-            hashing = _HashingWriter(file)
+            hashing = HashingWriter(file)
             np.lib.format.write_array(cast(BinaryIO, hashing), matrix, version=(1, 0), allow_pickle=False)
-            _flush(file)
+            flush(file)
         facts["sha256"] = hashing.digest.hexdigest()
         with parts[1].open("xb") as file:
-            file.write(_encode(facts))
-            _flush(file)
+            file.write(encode(facts))
+            flush(file)
         # The description last: whatever happens between the two, an old one doesn't agree with new numbers.
         parts[0].replace(numbers)
         parts[1].replace(description)
-        _flush_folder(numbers.parent)
+        flush_folder(numbers.parent)
     except OSError as error:
         raise _write_error(error, numbers) from error
     finally:
@@ -156,9 +162,13 @@ def load_vectors(path: str | os.PathLike[str], *, mmap: bool = False) -> VectorF
             two files that are not of the same run.
         NewerVersionError: written by a newer textkin.
     """
-    numbers, description = _pair(path)
-    facts = _read_description(description, numbers) if description.exists() else None
+    numbers, description = pair(path)
+    facts = read_description(description, numbers) if description.exists() else None
     matrix = read_npy(numbers, mmap)
+    newer = read_description(pending(description), numbers) if pending(description).exists() else None
+    digest = None if facts is None and newer is None else _sha256(numbers)
+    if newer is not None and newer["sha256"] == digest:
+        facts = newer
     if facts is None:
         check_finite(matrix, str(numbers), FileReadError)
         return VectorFile(matrix, None, None, None, None, int(matrix.shape[1]))
@@ -168,30 +178,21 @@ def load_vectors(path: str | os.PathLike[str], *, mmap: bool = False) -> VectorF
                 f"{numbers} and {description} are not of the same run: the {name} is {found} in the first and "
                 f"{facts[name]} in the second; write them again"
             )
-    if _sha256(numbers) != facts["sha256"]:
+    if digest != facts["sha256"]:
         raise FileReadError(
             f"{numbers} and {description} are not of the same run, or the first was changed: its SHA-256 is not "
             "the one in the second; write them again"
         )
     check_finite(matrix, str(numbers), FileReadError)
-    texts, ids = facts.get("texts"), facts.get("ids")
+    texts, ids = rows_of(facts)
     return VectorFile(
         vectors=matrix,
-        texts=None if texts is None else tuple(texts),
-        ids=None if ids is None else tuple(ids),
+        texts=texts,
+        ids=ids,
         model=facts.get("model"),
         fingerprint=facts.get("fingerprint"),
         dimension=facts["dimension"],
     )
-
-
-def _pair(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    given = Path(path)
-    if not given.name:
-        raise InputError(f"{str(path)!r} names no file; expected something like vectors.npy")
-    stem = given.name[:-4] if given.name.lower().endswith(".npy") and len(given.name) > 4 else given.name
-    numbers = given if stem != given.name else given.with_name(f"{stem}.npy")
-    return numbers, given.with_name(f"{stem}.json")
 
 
 def _labels(values: Sequence[str], name: str, count: int) -> list[str]:
@@ -206,63 +207,21 @@ def _labels(values: Sequence[str], name: str, count: int) -> list[str]:
     return labels
 
 
-def _read_description(path: Path, numbers: Path) -> dict[str, Any]:
+def _check_replaceable(description: Path, numbers: Path) -> None:
     try:
-        facts = json.loads(path.read_bytes())
-    except OSError as error:
-        raise FileReadError(f"{path} can't be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise FileReadError(f"{path}, which describes {numbers}, is not valid JSON: {error}") from error
-    if not isinstance(facts, dict) or not isinstance(facts.get("format"), int) or "sha256" not in facts:
-        raise FileReadError(
-            f"{path} does not describe the vectors in {numbers}; move it away to load them without texts and model"
+        found = format_of(description.read_bytes()) if description.exists() else FORMAT
+    except OSError:
+        found = None
+    if found is None:
+        raise InputError(
+            f"{description} is in the way: it would be replaced by the description of {numbers.name}, but it is "
+            "something else; choose another name for the vectors"
         )
-    if facts["format"] > FORMAT:
-        raise NewerVersionError(
-            f"{path} has format {facts['format']}; this textkin reads up to {FORMAT}: update it"
+    if found >= COLLECTION_FORMAT or journal(numbers).exists():
+        raise InputError(
+            f"{numbers} is a collection, which would be replaced; choose another name for the vectors, or remove "
+            f"{numbers.name} and {description.name} first"
         )
-    for name in ("count", "dimension"):
-        if type(facts.get(name)) is not int:
-            raise FileReadError(f"{path}: {name!r} must be a whole number")
-    for name in ("texts", "ids"):
-        values = facts.get(name)
-        if values is None:
-            continue
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise FileReadError(f"{path}: {name!r} must be a list of strings")
-        if len(values) != facts["count"]:
-            raise FileReadError(f"{path}: {len(values)} {name} for {facts['count']} vectors in {numbers}")
-    for name in ("model", "fingerprint"):
-        if not isinstance(facts.get(name), str | None):
-            raise FileReadError(f"{path}: {name!r} must be a string or null")
-    return facts
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(facts, dict) and {"format", "dimension", "count", "sha256"} <= facts.keys()
-
-
-def _encode(facts: dict[str, Any]) -> bytes:
-    try:
-        return json.dumps(facts, ensure_ascii=False, indent=1).encode("utf-8")
-    except UnicodeEncodeError:  # a lone surrogate: only escapes can carry it
-        return json.dumps(facts, ensure_ascii=True, indent=1).encode("ascii")
-
-
-class _HashingWriter:
-    """A file to write to that also takes the SHA-256 of what passes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return self._file.write(data)
 
 
 def _sha256(path: Path) -> str:
@@ -275,20 +234,6 @@ def _sha256(path: Path) -> str:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name != "nt":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _write_error(error: OSError, path: Path) -> ReadOnlyError | StorageFullError | InputError:

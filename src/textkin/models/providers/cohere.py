@@ -13,10 +13,17 @@ import numpy as np
 from textkin._optional import require
 from textkin.errors import CredentialsError, InputError, ModelNotFoundError, QuotaError
 from textkin.models.fingerprint import fingerprint
-from textkin.models.providers.answers import checked_rows, wait_asked
+from textkin.models.providers.answers import (
+    billed_by_status,
+    billed_unsent,
+    charged,
+    checked_rows,
+    wait_asked,
+)
 from textkin.models.providers.hosted import hosted_models
 from textkin.models.providers.packing import RequestLimits
-from textkin.models.providers.sending import PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.tokens import most_tokens
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
 
@@ -72,7 +79,7 @@ class CohereModel:
                 {"provider": "cohere", "model": model, "dimensions": dimensions or facts.dimensions}
             ),
             role_sensitive=True,
-            details={"kind": "provider", "unit_rows": "by the model"},
+            details={"kind": "provider", "unit_rows": "by the model", "tokens": "estimated"},
         )
 
     def __repr__(self) -> str:
@@ -100,6 +107,7 @@ class CohereModel:
             LIMITS,
             self._patience,
             progress,
+            most_tokens([whole[row] for row in rows]),
         )
         vectors = np.zeros((len(whole), self._info.dimensions), dtype=np.float32)
         vectors[rows] = answers.vectors
@@ -112,9 +120,10 @@ class CohereModel:
             failed=failed,
             stopped=answers.stopped,
             unanswered=tuple(missing),
+            billed=answers.billed,
         )
 
-    def _send(self, texts: list[str], role: Role) -> Matrix:
+    def _send(self, texts: list[str], role: Role) -> Answered:
         options: dict[str, Any] = {} if self._asked is None else {"output_dimension": self._asked}
         answer = self._asked_for(
             lambda: self._client.embed(
@@ -127,6 +136,10 @@ class CohereModel:
                 **options,
             )
         )
+        units = getattr(getattr(answer, "meta", None), "billed_units", None)
+        return charged(getattr(units, "input_tokens", None), lambda: self._checked(answer, texts))
+
+    def _checked(self, answer: Any, texts: list[str]) -> Matrix:
         echoed = getattr(answer, "texts", None)
         if echoed is not None and list(echoed) != texts:
             raise PassingError("an answer about other texts, or about ours in another order")
@@ -143,7 +156,7 @@ class CohereModel:
             # Without its body, which may repeat what was sent.
             raise self._translated(error.status_code, error.headers or {}) from None
         except (self._web.HTTPError, OSError) as error:
-            raise PassingError(f"no answer ({type(error).__name__})") from None
+            raise PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error)) from None
         except ValueError as error:
             raise PassingError(f"an answer that can't be read ({type(error).__name__})") from None
 
@@ -161,4 +174,6 @@ class CohereModel:
             return ModelNotFoundError(f"cohere:{self._model}: the server knows no such model or path (HTTP 404)")
         if status in (400, 413, 422):
             return RefusedError(f"the provider refused it (HTTP {status})")
-        return PassingError(f"an error of the provider (HTTP {status})", wait_asked(headers))
+        return PassingError(
+            f"an error of the provider (HTTP {status})", wait_asked(headers), billed_by_status(status)
+        )

@@ -48,6 +48,21 @@ def hosted_models() -> tuple[HostedModel, ...]:
     )
 
 
+PROVIDERS = ("openai", "cohere")
+"""What a model's name begins with, before the colon, when somebody else runs it."""
+
+
+def price_of(name: str) -> float | None:
+    """Dollars a million tokens of a model, with or without ``?dimensions=``; None: not known.
+
+    It is 0 for one that runs on this machine.
+    """
+    if name.partition(":")[0] not in PROVIDERS:
+        return 0.0
+    known = find_hosted(name.partition("?")[0])
+    return None if known is None else known.dollars_per_million_tokens
+
+
 def find_hosted(name: str) -> HostedModel | None:
     """The model with this name; None when it is not known."""
     return next((model for model in hosted_models() if model.name == name), None)

@@ -12,11 +12,12 @@ import numpy as np
 from textkin._optional import require
 from textkin.errors import CredentialsError, InputError, ModelError, ModelNotFoundError, QuotaError
 from textkin.models.fingerprint import fingerprint
-from textkin.models.providers.answers import checked_rows, wait_asked
+from textkin.models.providers.answers import billed_by_status, billed_unsent, charged, checked_rows, wait_asked
 from textkin.models.providers.hosted import HostedModel, find_hosted
 from textkin.models.providers.packing import RequestLimits
-from textkin.models.providers.sending import PassingError, Patience, RefusedError, send_all
-from textkin.models.providers.tokens import TokenCounter
+from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.tokens import TokenCounter, most_tokens
+from textkin.models.spending import current_spend
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
 
@@ -72,7 +73,11 @@ class OpenAIModel:
             dimensions=self._width,
             max_tokens=known.max_tokens if known else None,
             fingerprint=fingerprint(facts),
-            details={"kind": "provider", "unit_rows": "by the model"},
+            details={
+                "kind": "provider",
+                "unit_rows": "by the model",
+                "tokens": "exact" if self._count else "not known",
+            },
         )
 
     def __repr__(self) -> str:
@@ -103,6 +108,7 @@ class OpenAIModel:
             LIMITS,
             self._patience,
             progress,
+            None if self._count else most_tokens([whole[row] for row in rows]),
         )
         vectors = np.zeros((len(whole), self._width), dtype=np.float32)
         vectors[rows] = answers.vectors
@@ -115,6 +121,7 @@ class OpenAIModel:
             failed=failed,
             stopped=answers.stopped,
             unanswered=tuple(missing),
+            billed=answers.billed,
         )
 
     def _unfit(self, text: str, tokens: int) -> str | None:
@@ -129,8 +136,10 @@ class OpenAIModel:
     def _official_rules(self) -> bool:
         return self._count is not None
 
-    def _send(self, texts: list[str]) -> Matrix:
-        return checked_answer(self._request(texts), len(texts), self._width)
+    def _send(self, texts: list[str]) -> Answered:
+        answer = self._request(texts)
+        used = getattr(getattr(answer, "usage", None), "total_tokens", None)
+        return charged(used, lambda: checked_answer(answer, len(texts), self._width))
 
     def _request(self, texts: list[str]) -> Any:
         options: dict[str, Any] = {"model": self._model, "input": texts}
@@ -141,6 +150,9 @@ class OpenAIModel:
         return asked(self._sdk, lambda: self._client.embeddings.create(**options), self._model)
 
     def _asked_width(self) -> int:
+        spend, most = current_spend(), most_tokens(["x"])[0]
+        spend.reserve(most)
+        spend.settle(most, 1)
         try:
             data = self._request(["x"]).data
             return len(data[0].embedding)
@@ -203,16 +215,17 @@ def asked(sdk: Any, call: Callable[[], Any], model: str) -> Any:
                 f"openai:{model}: the account's quota is used up; add credit, then run the same again: what was "
                 "answered before is kept"
             ) from None
-        raise PassingError("too many requests (HTTP 429)", wait_asked(error.response.headers)) from None
+        raise PassingError("too many requests (HTTP 429)", wait_asked(error.response.headers), 0) from None
     except (sdk.BadRequestError, sdk.UnprocessableEntityError) as error:
         raise RefusedError(f"the provider refused it (HTTP {error.status_code}{_code(error)})") from None
     except sdk.APIStatusError as error:
         if error.status_code == 413:
             raise RefusedError("the provider found it too large (HTTP 413)") from None
         wait = wait_asked(error.response.headers)
-        raise PassingError(f"an error of the provider (HTTP {error.status_code})", wait) from None
+        reason = f"an error of the provider (HTTP {error.status_code})"
+        raise PassingError(reason, wait, billed_by_status(error.status_code)) from None
     except sdk.APIConnectionError as error:
-        raise PassingError(f"no answer ({type(error).__name__})") from None
+        raise PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error.__cause__)) from None
     except (sdk.APIError, ValueError) as error:
         raise PassingError(f"an answer that can't be read ({type(error).__name__})") from None
 

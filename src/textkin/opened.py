@@ -12,7 +12,7 @@ from textkin.ledger import Ledger, known_canaries
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import canary_vectors, same_vectors
 from textkin.models.foreign import ForeignModel
-from textkin.models.providers.hosted import PROVIDERS
+from textkin.models.providers.own_facts import PROVIDERS
 from textkin.models.resolve import DEFAULT_MODEL, load_model
 from textkin.models.spending import current_spend
 from textkin.types import Model, ModelInfo, Store, StoreHeader

@@ -53,13 +53,7 @@ class CohereModel:
 
     def __init__(self, model: str, *, dimensions: int | None = None, patience: Patience | None = None) -> None:
         self._sdk = require("cohere", extra="cohere")
-        known = {one.model: one for one in hosted_models() if one.provider == "cohere"}
-        if model not in known:
-            raise ModelNotFoundError(f"cohere:{model} is not known; one of " + ", ".join(sorted(known)))
-        facts = known[model]
-        if dimensions is not None and dimensions not in facts.widths:
-            told = ", ".join(map(str, facts.widths)) or f"always {facts.dimensions}; leave dimensions out"
-            raise InputError(f"cohere:{model}: its dimensions are {told}, not {dimensions}")
+        self._info = cohere_info(model, dimensions)
         key = os.environ.get("CO_API_KEY")
         if not key:
             raise CredentialsError("CO_API_KEY is not set; put your key there")
@@ -71,16 +65,6 @@ class CohereModel:
         web = self._web.Client(timeout=60.0, follow_redirects=True)
         weakref.finalize(self, web.close)
         self._client = self._sdk.ClientV2(api_key=key, base_url=server, httpx_client=web)
-        self._info = ModelInfo(
-            name=f"cohere:{model}" + (f"?dimensions={dimensions}" if dimensions else ""),
-            dimensions=dimensions or facts.dimensions,
-            max_tokens=facts.max_tokens,
-            fingerprint=fingerprint(
-                {"provider": "cohere", "model": model, "dimensions": dimensions or facts.dimensions}
-            ),
-            role_sensitive=True,
-            details={"kind": "provider", "unit_rows": "by the model", "tokens": "estimated"},
-        )
 
     def __repr__(self) -> str:
         return f"<CohereModel {self._info.name}>"
@@ -91,7 +75,7 @@ class CohereModel:
 
     def count_tokens(self, texts: Sequence[str], role: Role = "document") -> list[int]:
         """An estimate on the high side, a token for three bytes: Cohere's tokenizer is only there by request."""
-        return [len(well_formed(text).encode()) // _BYTES_A_TOKEN + 1 for text in texts]
+        return estimated_tokens(texts)
 
     def embed(self, texts: Sequence[str], role: Role = "document", progress: Progress | None = None) -> Embedded:
         """As `Model.embed`; texts that can't be embedded are in ``failed``, what ended the work is ``stopped``."""
@@ -177,3 +161,33 @@ class CohereModel:
         return PassingError(
             f"an error of the provider (HTTP {status})", wait_asked(headers), billed_by_status(status)
         )
+
+
+def estimated_tokens(texts: Sequence[str]) -> list[int]:
+    """Tokens of each text, for ordinary text on the high side: one for three bytes."""
+    return [len(well_formed(text).encode()) // _BYTES_A_TOKEN + 1 for text in texts]
+
+
+def cohere_info(model: str, dimensions: int | None) -> ModelInfo:
+    """What is known of a model without asking for it.
+
+    Raises:
+        ModelNotFoundError: the catalog doesn't know it.
+        InputError: dimensions that it can't give.
+    """
+    known = {one.model: one for one in hosted_models() if one.provider == "cohere"}
+    if model not in known:
+        raise ModelNotFoundError(f"cohere:{model} is not known; one of " + ", ".join(sorted(known)))
+    facts = known[model]
+    if dimensions is not None and dimensions not in facts.widths:
+        told = ", ".join(map(str, facts.widths)) or f"always {facts.dimensions}; leave dimensions out"
+        raise InputError(f"cohere:{model}: its dimensions are {told}, not {dimensions}")
+    width = dimensions or facts.dimensions
+    return ModelInfo(
+        name=f"cohere:{model}" + (f"?dimensions={dimensions}" if dimensions else ""),
+        dimensions=width,
+        max_tokens=facts.max_tokens,
+        fingerprint=fingerprint({"provider": "cohere", "model": model, "dimensions": width}),
+        role_sensitive=True,
+        details={"kind": "provider", "unit_rows": "by the model", "tokens": "estimated"},
+    )

@@ -11,18 +11,17 @@ import pytest
 
 from textkin.errors import ProviderError, QuotaError
 from textkin.models.providers.packing import RequestLimits, pack
-from textkin.models.providers.sending import Answers, PassingError, Patience, RefusedError, send_all
-from textkin.types import Matrix
+from textkin.models.providers.sending import Answered, Answers, PassingError, Patience, RefusedError, send_all
 
 QUICK = Patience(tries=4, first_wait=0.001, in_flight=4)
 
 
-def vectors_of(texts: list[str]) -> Matrix:
-    return np.array([[float(text.split()[0]), 1.0] for text in texts], dtype=np.float32)
+def vectors_of(texts: list[str]) -> Answered:
+    return Answered(np.array([[float(text.split()[0]), 1.0] for text in texts], dtype=np.float32))
 
 
 def send_texts(
-    send: Callable[[list[str]], Matrix], texts: list[str], patience: Patience = QUICK, size: int = 7
+    send: Callable[[list[str]], Answered], texts: list[str], patience: Patience = QUICK, size: int = 7
 ) -> Answers:
     return send_all(send, texts, [1] * len(texts), 2, RequestLimits(size, 1000), patience)
 
@@ -50,7 +49,7 @@ def test_what_passes_is_tried_again_and_paid_once() -> None:
     guard, answered = threading.Lock(), Counter[str]()
     calls = [0]
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         with guard:
             calls[0] += 1
             if calls[0] % 3 == 0:
@@ -66,7 +65,7 @@ def test_what_passes_is_tried_again_and_paid_once() -> None:
 
 
 def test_one_bad_text_is_found_and_the_rest_goes_on() -> None:
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         if any("bad" in text for text in texts):
             raise RefusedError("it holds something bad")
         return vectors_of(texts)
@@ -81,7 +80,7 @@ def test_one_bad_text_is_found_and_the_rest_goes_on() -> None:
 def test_a_request_that_is_always_refused_is_not_bisected_without_end() -> None:
     calls = [0]
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         calls[0] += 1
         raise RefusedError("no such option")
 
@@ -94,7 +93,7 @@ def test_a_request_that_is_always_refused_is_not_bisected_without_end() -> None:
 def test_tries_are_bounded() -> None:
     calls = [0]
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         calls[0] += 1
         raise PassingError("HTTP 500")
 
@@ -107,7 +106,7 @@ def test_tries_are_bounded() -> None:
 def test_what_was_answered_before_the_stop_is_kept() -> None:
     guard, calls = threading.Lock(), [0]
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         with guard:
             calls[0] += 1
             if calls[0] > 3:
@@ -121,7 +120,7 @@ def test_what_was_answered_before_the_stop_is_kept() -> None:
 
 
 def test_a_bug_is_not_swallowed() -> None:
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -131,9 +130,9 @@ def test_a_bug_is_not_swallowed() -> None:
 def test_a_block_of_the_ledger_is_shared_out_over_the_requests_in_flight() -> None:
     sizes: list[int] = []
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         sizes.append(len(texts))
-        return np.ones((len(texts), 2), dtype=np.float32)
+        return Answered(np.ones((len(texts), 2), dtype=np.float32))
 
     for count, expected in ((512, [64] * 8), (100, [64, 36]), (20_000, [2048] * 9 + [1568])):
         sizes.clear()

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.errors import BadVectorsError, InputError
+from textkin.ledger.budgeting import affordable
 from textkin.ledger.database import Ledger
 from textkin.ledger.entries import Remembered
 from textkin.models.fingerprint import canary_vectors
+from textkin.models.spending import current_spend
 from textkin.text.digest import text_digest, well_formed
 from textkin.types import Embedded, Matrix, Model, Progress, Role
 from textkin.vectors.similarity import normalize
@@ -32,7 +34,7 @@ class LedgerResult:
         from_ledger: texts whose vector was known already.
         embedded: different texts that were sent to the model.
         truncated: rows whose text is longer than the model's limit, ascending; also of those from the ledger.
-        tokens: sent to the model in this call, before any cut.
+        tokens: of the texts that were embedded in this call, before any cut.
         failed: row to why its text can't be embedded, ascending; its vector is zero.
     """
 
@@ -55,6 +57,8 @@ def embed(
 ) -> LedgerResult:
     """Embed texts, each different one once ever; order in = order out.
 
+    Counts on the thread's `Spend` (`models.spending`), and sends nothing that could pass its limit.
+
     Args:
         model: what makes the vectors.
         texts: lone surrogates in them are replaced.
@@ -70,10 +74,13 @@ def embed(
         BadVectorsError: the model answered with something else than one finite vector that is not zero a text.
         StoreError: the ledger can't be read or written.
         ModelError: the provider ended the work; what it answered before is in the ledger.
+        BudgetError: so did the limit of the thread's `Spend`.
     """
     if block < 1:
         raise InputError(f"block must be at least 1, not {block}")
     info = model.info
+    spend = current_spend()
+    spend.begin(info.name if info.details.get("kind") == "provider" else None)
     whole = [well_formed(text) for text in texts]
     rows_of: dict[bytes, list[int]] = {}
     for row, text in enumerate(whole):
@@ -88,6 +95,7 @@ def embed(
         for digest in part:
             if digest in known:
                 work.take(rows_of[digest], known[digest])
+                spend.save(1, known[digest].tokens)
             else:
                 missing.append(digest)
     from_ledger = work.done
@@ -100,9 +108,13 @@ def embed(
     while start < len(missing):
         began = time.monotonic()
         part = missing[start : start + size]
+        if spend.limited:
+            part = part[: affordable(model, [whole[rows_of[digest][0]] for digest in part], role, spend)]
         start += len(part)
         owners = [rows_of[digest] for digest in part]
         answer = model.embed([whole[rows[0]] for rows in owners], role, work.within(owners))
+        if answer.billed is None:
+            spend.settle(0, int(np.sum(answer.tokens)))
         answered = [
             place for place in range(len(part)) if place not in answer.failed and place not in answer.unanswered
         ]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
-
 from textkin._optional import require
-from textkin.errors import CredentialsError, InputError, ModelNotFoundError, QuotaError
+from textkin.errors import CredentialsError, InputError, ModelNotFoundError, ProviderError, QuotaError
 from textkin.models.fingerprint import fingerprint
-from textkin.models.providers.answers import checked_rows, wait_asked
+from textkin.models.providers.answers import checked_rows, is_final
+from textkin.models.providers.gate import Gate, wait_asked
 from textkin.models.providers.hosted import hosted_models
 from textkin.models.providers.packing import RequestLimits
-from textkin.models.providers.sending import PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.rows import embedded_parts, together
+from textkin.models.providers.sending import PassingError, Patience, RefusedError
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
 
@@ -61,7 +61,8 @@ class CohereModel:
         self._asked = dimensions
         self._patience = patience or Patience()
         self._web = require("httpx", extra="cohere")
-        web = self._web.Client(timeout=60.0, follow_redirects=True)
+        self._gate = Gate()
+        web = self._web.Client(timeout=60.0, follow_redirects=True, event_hooks={"response": [self._gate.heard]})
         weakref.finalize(self, web.close)
         self._client = self._sdk.ClientV2(api_key=key, base_url=server, httpx_client=web)
         self._info = ModelInfo(
@@ -90,29 +91,22 @@ class CohereModel:
         """As `Model.embed`; texts that can't be embedded are in ``failed``, what ended the work is ``stopped``."""
         whole = [well_formed(text) for text in texts]
         tokens = self.count_tokens(whole, role)
-        rows = [row for row, text in enumerate(whole) if text]
-        failed = {row: "it is empty, which the provider refuses" for row, text in enumerate(whole) if not text}
-        answers = send_all(
-            partial(self._send, role=role),
-            [whole[row] for row in rows],
-            [tokens[row] for row in rows],
-            self._info.dimensions,
-            LIMITS,
-            self._patience,
-            progress,
-        )
-        vectors = np.zeros((len(whole), self._info.dimensions), dtype=np.float32)
-        vectors[rows] = answers.vectors
-        failed.update({rows[place]: why for place, why in answers.failed.items()})
-        missing = [row for place, row in enumerate(rows) if place not in answers.done and row not in failed]
-        return Embedded(
-            vectors=vectors,
-            tokens=np.asarray(tokens, dtype=np.int64),
-            truncated=(),
-            failed=failed,
-            stopped=answers.stopped,
-            unanswered=tuple(missing),
-        )
+        return together(self._parts(whole, tokens, role), tokens, self._info.dimensions, progress)
+
+    def embed_parts(
+        self, texts: Sequence[str], role: Role = "document"
+    ) -> Iterator[tuple[Sequence[int], Embedded]]:
+        """As `PartwiseModel.embed_parts`."""
+        whole = [well_formed(text) for text in texts]
+        return self._parts(whole, self.count_tokens(whole, role), role)
+
+    def _parts(
+        self, texts: Sequence[str], tokens: Sequence[int], role: Role
+    ) -> Iterator[tuple[Sequence[int], Embedded]]:
+        unfit = {row: "it is empty, which the provider refuses" for row, text in enumerate(texts) if not text}
+        send = partial(self._send, role=role)
+        width = self._info.dimensions
+        return embedded_parts(send, texts, tokens, tokens, unfit, width, LIMITS, self._patience, self._gate)
 
     def _send(self, texts: list[str], role: Role) -> Matrix:
         options: dict[str, Any] = {} if self._asked is None else {"output_dimension": self._asked}
@@ -161,4 +155,10 @@ class CohereModel:
             return ModelNotFoundError(f"cohere:{self._model}: the server knows no such model or path (HTTP 404)")
         if status in (400, 413, 422):
             return RefusedError(f"the provider refused it (HTTP {status})")
-        return PassingError(f"an error of the provider (HTTP {status})", wait_asked(headers))
+        if status is not None and is_final(status):
+            return ProviderError(
+                f"cohere:{self._model}: the server doesn't take such requests (HTTP {status}); check CO_API_URL"
+            )
+        return PassingError(
+            f"an error of the provider (HTTP {status})", wait_asked(headers), crowded=status == 429
+        )

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
-
-import numpy as np
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from textkin.errors import ModelError, ProviderError
+from textkin.models.providers.gate import Gate
 from textkin.models.providers.packing import RequestLimits, pack
-from textkin.types import Matrix, Progress
+from textkin.types import Matrix
 
 _LONGEST_WAIT = 60.0
 _HOPELESS = 64
+_GLANCE = 0.1
 
 
 class PassingError(Exception):
@@ -25,33 +25,35 @@ class PassingError(Exception):
     Args:
         reason: to be shown; holds no secret.
         wait: seconds that the provider asks to wait; None: not said.
+        crowded: whether the provider has too many requests, so that the others had better wait too.
     """
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, wait: float | None = None, *, crowded: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.wait = wait
+        self.crowded = crowded
 
 
 class RefusedError(Exception):
     """The provider refuses what is in the request; sending it again is useless."""
 
 
-@dataclass(slots=True, eq=False)
-class Answers:
-    """What came back.
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What came back for some rows.
 
     Attributes:
-        vectors: ``(n, dimensions)`` float32; rows without an answer are zero.
-        failed: row to why it has no vector.
-        stopped: what ended the work early; rows that are neither ``done`` nor ``failed`` were not answered.
-        done: rows with a vector.
+        rows: consecutive; empty where this only says that the work ended.
+        vectors: ``(len(rows), dimensions)`` float32; None where ``failed`` or ``stopped`` says why.
+        failed: why the one row has no vector.
+        stopped: what ended the work early.
     """
 
-    vectors: Matrix
-    failed: dict[int, str] = field(default_factory=dict)
+    rows: range
+    vectors: Matrix | None = None
+    failed: str | None = None
     stopped: ModelError | None = None
-    done: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,122 +61,192 @@ class Patience:
     """How hard to try.
 
     Attributes:
-        tries: of one request, the first included.
+        tries: of one request, the first included. "Too many requests" counts only where no other request was
+            answered since the last try.
         first_wait: seconds before the second try where the provider names none; doubles, up to a minute.
         in_flight: requests at a time.
         least: texts of a request below which none is cut further just to have more in flight.
+        longest_wait: seconds; a provider that asks to wait longer ends the work.
     """
 
     tries: int = 8
     first_wait: float = 0.5
     in_flight: int = 8
     least: int = 64
+    longest_wait: float = 600.0
 
 
 def send_all(
     send: Callable[[list[str]], Matrix],
     texts: Sequence[str],
     tokens: Sequence[int],
-    dimensions: int,
     limits: RequestLimits,
     patience: Patience,
-    progress: Progress | None = None,
-) -> Answers:
-    """Send texts in packed requests; what was answered is kept, whatever ends the work.
+    gate: Gate | None = None,
+) -> Iterator[Part]:
+    """Send texts in packed requests; gives what was answered as it comes, whatever ends the work.
+
+    Ctrl-C sends nothing more, waits for the requests that are on their way (they are paid for), gives their
+    answers, and only then goes on as ``KeyboardInterrupt``; a second one goes on at once.
 
     Args:
         send: one request: ``(n, dimensions)`` rows in the texts' order; raises `PassingError`, `RefusedError`,
-            or a `ModelError` that ends the work.
+            or a `ModelError` that ends the work. Called in several threads.
         texts: none empty.
         tokens: of each, for packing.
-        dimensions: length of a row.
         limits: of one request.
         patience: how hard to try.
-        progress: called with (texts answered, texts in all).
+        gate: of this provider; None: one for this call.
+
+    Yields:
+        Each row once at most, in any order; what ended the work early comes last.
     """
-    work = _Work(send, texts, np.zeros((len(texts), dimensions), dtype=np.float32), patience, progress)
-    # The ledger sends a block at a time: in one request of all its texts nothing would be side by side.
+    # In one request of all the texts nothing would be side by side.
     share = max(patience.least, math.ceil(len(texts) / patience.in_flight))
     parts = pack(tokens, RequestLimits(min(limits.texts, share), limits.tokens))
-    if not parts:
-        return work.answers
-    with ThreadPoolExecutor(min(patience.in_flight, len(parts)), thread_name_prefix="textkin") as pool:
-        try:
-            for finished in as_completed([pool.submit(work.run, part) for part in parts]):
-                finished.result()
-        except BaseException:
-            work.stop.set()
-            raise
-    return work.answers
+    work = _Work(send, texts, tokens, parts, patience, gate or Gate())
+    threads = [
+        # Not waited for when the process ends: after a second Ctrl-C nobody wants their answers.
+        threading.Thread(target=work.run, name=f"textkin-{number}", daemon=True)
+        for number in range(min(patience.in_flight, len(parts)))
+    ]
+    interrupt: KeyboardInterrupt | None = None
+    started = finished = 0
+    try:
+        while finished < len(threads):
+            try:
+                while started < len(threads) and interrupt is None:
+                    started += 1
+                    threads[started - 1].start()
+                # With a time limit, because Ctrl-C doesn't end an endless wait everywhere.
+                news = work.news.get(timeout=_GLANCE)
+            except KeyboardInterrupt as error:
+                if interrupt is not None:
+                    raise
+                interrupt = error
+                work.stop.set()
+                continue
+            except Empty:
+                # Where the interrupt met a thread's start, nobody knows whether it lives: they are looked at.
+                if interrupt is not None and not any(thread.is_alive() for thread in threads):
+                    break
+                continue
+            if news is None:
+                finished += 1
+            elif isinstance(news, BaseException):
+                raise news
+            else:
+                yield news
+    finally:
+        work.stop.set()
+    if interrupt is not None:
+        raise interrupt
+    if work.stopped is not None:
+        yield Part(range(0), stopped=work.stopped)
 
 
 class _Work:
+    """The requests that are left, what each thread does with them, and what it has to tell."""
+
     def __init__(
         self,
         send: Callable[[list[str]], Matrix],
         texts: Sequence[str],
-        vectors: Matrix,
+        tokens: Sequence[int],
+        parts: Sequence[range],
         patience: Patience,
-        progress: Progress | None,
+        gate: Gate,
     ) -> None:
-        self.answers = Answers(vectors)
+        self.news: SimpleQueue[Part | BaseException | None] = SimpleQueue()
         self.stop = threading.Event()
+        self.stopped: ModelError | None = None
         self._send = send
         self._texts = texts
+        self._tokens = tokens
+        self._parts = iter(parts)
         self._patience = patience
-        self._progress = progress
+        self._gate = gate
         self._guard = threading.Lock()
+        self._answered = 0
+        self._refused = 0
 
-    def run(self, rows: range) -> None:
-        """Answer these rows, unless the work was stopped."""
+    def run(self) -> None:
+        """Answer what is left, request by request, until nothing is or the work was stopped."""
+        try:
+            while not self.stop.is_set():
+                with self._guard:
+                    rows = next(self._parts, None)
+                if rows is None:
+                    break
+                self._answer(rows)
+        except BaseException as error:  # noqa: BLE001  it is raised in the thread that asked
+            self.news.put(error)
+        finally:
+            self.news.put(None)
+
+    def _answer(self, rows: range) -> None:
         if self.stop.is_set():
             return
         try:
-            vectors = self._tried([self._texts[row] for row in rows])
+            vectors = self._tried(rows)
         except RefusedError as error:
             if len(rows) > 1:
                 middle = rows.start + len(rows) // 2
-                self.run(range(rows.start, middle))
-                self.run(range(middle, rows.stop))
+                self._answer(range(rows.start, middle))
+                self._answer(range(middle, rows.stop))
             else:
-                self._set_aside(rows.start, str(error))
+                self._set_aside(rows, str(error))
             return
         except ModelError as error:
             self._end(error)
             return
-        if vectors is None:
-            return
-        with self._guard:
-            self.answers.vectors[rows.start : rows.stop] = vectors
-            self.answers.done.update(rows)
-            if self._progress is not None:
-                self._progress(len(self.answers.done), len(self._texts))
+        if vectors is not None:
+            with self._guard:
+                self._answered += 1
+            self.news.put(Part(rows, vectors))
 
-    def _tried(self, texts: list[str]) -> Matrix | None:
-        """The rows; None when the work was stopped meanwhile."""
-        reason = ""
-        for attempt in range(self._patience.tries):
+    def _tried(self, rows: range) -> Matrix | None:
+        """The rows' vectors; None when the work was stopped meanwhile."""
+        texts = [self._texts[row] for row in rows]
+        tokens = sum(self._tokens[row] for row in rows)
+        failures = 0
+        while self._gate.enter(tokens, self.stop):
+            before = self._answered
             try:
                 return self._send(texts)
             except PassingError as error:
-                reason = error.reason
-                wait = error.wait
-            if attempt + 1 == self._patience.tries:
-                break
+                passing = error
+            if not passing.crowded or self._answered == before:
+                failures += 1
+            self._give_up(passing, failures)
+            wait = passing.wait
             if wait is None:
-                most = min(_LONGEST_WAIT, self._patience.first_wait * 2**attempt)
+                most = min(_LONGEST_WAIT, self._patience.first_wait * 2 ** max(0, failures - 1))
                 wait = most * random.uniform(0.5, 1.0)
-            if self.stop.wait(min(wait, _LONGEST_WAIT)):
-                return None
-        raise ProviderError(
-            f"the provider failed {self._patience.tries} times in a row, last with: {reason}. What was answered "
-            "before is kept; run the same again later to go on"
-        )
+            if passing.crowded or passing.wait is not None:
+                self._gate.hold(wait)
+            elif self.stop.wait(wait):
+                break
+        return None
 
-    def _set_aside(self, row: int, reason: str) -> None:
+    def _give_up(self, passing: PassingError, failures: int) -> None:
+        """Raise what ends the work, where trying again is no use."""
+        kept = "What was answered before is kept; run the same again"
+        if passing.wait is not None and passing.wait > self._patience.longest_wait:
+            raise ProviderError(
+                f"the provider asks to wait {passing.wait / 60:,.0f} minutes: {passing.reason}. {kept} then"
+            )
+        if failures >= self._patience.tries:
+            raise ProviderError(
+                f"the provider failed {failures} times in a row, last with: {passing.reason}. {kept} later to "
+                "go on"
+            )
+
+    def _set_aside(self, rows: range, reason: str) -> None:
+        self.news.put(Part(rows, failed=reason))
         with self._guard:
-            self.answers.failed[row] = reason
-            hopeless = len(self.answers.failed) >= _HOPELESS and not self.answers.done
+            self._refused += 1
+            hopeless = self._refused >= _HOPELESS and not self._answered
         if hopeless:
             self._end(
                 ProviderError(
@@ -184,6 +256,6 @@ class _Work:
 
     def _end(self, error: ModelError) -> None:
         with self._guard:
-            if self.answers.stopped is None:
-                self.answers.stopped = error
+            if self.stopped is None:
+                self.stopped = error
         self.stop.set()

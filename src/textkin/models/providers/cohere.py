@@ -115,7 +115,9 @@ class CohereModel:
                 model=self._model,
                 texts=texts,
                 input_type=_INPUT_TYPES[role],
-                embedding_types=["float"],
+                embedding_types=[
+                    "base64"
+                ],  # of a list of numbers the SDK looks at each, which takes half a second
                 truncate="NONE",  # a text that is too long is an error to be told, not something to cut silently
                 request_options={"max_retries": 0},
                 **options,
@@ -124,7 +126,8 @@ class CohereModel:
         echoed = getattr(answer, "texts", None)
         if echoed is not None and list(echoed) != texts:
             raise PassingError("an answer about other texts, or about ours in another order")
-        vectors = getattr(getattr(answer, "embeddings", None), "float_", None)
+        given = getattr(answer, "embeddings", None)
+        vectors = getattr(given, "base64", None) or getattr(given, "float_", None)
         if not isinstance(vectors, list):
             raise PassingError("an answer without vectors")
         return checked_rows(vectors, len(texts), self._info.dimensions)

@@ -66,6 +66,7 @@ class Patience:
         first_wait: seconds before the second try where the provider names none; doubles, up to a minute.
         in_flight: requests at a time.
         least: texts of a request below which none is cut further just to have more in flight.
+        most: texts of a request; None: the provider's limit.
         longest_wait: seconds; a provider that asks to wait longer ends the work.
     """
 
@@ -73,6 +74,7 @@ class Patience:
     first_wait: float = 0.5
     in_flight: int = 8
     least: int = 64
+    most: int | None = None
     longest_wait: float = 600.0
 
 
@@ -85,6 +87,9 @@ def send_all(
     gate: Gate | None = None,
 ) -> Iterator[Part]:
     """Send texts in packed requests; gives what was answered as it comes, whatever ends the work.
+
+    Of what was sent, at most ``patience.in_flight`` requests are not yet with who asked: a thread sends no more
+    before its last answer was taken (and, by the ledger, kept). So that is the most that a crash can lose.
 
     Ctrl-C sends nothing more, waits for the requests that are on their way (they are paid for), gives their
     answers, and only then goes on as ``KeyboardInterrupt``; a second one goes on at once.
@@ -103,7 +108,8 @@ def send_all(
     """
     # In one request of all the texts nothing would be side by side.
     share = max(patience.least, math.ceil(len(texts) / patience.in_flight))
-    parts = pack(tokens, RequestLimits(min(limits.texts, share), limits.tokens))
+    most = min(limits.texts, share, patience.most or limits.texts)
+    parts = pack(tokens, RequestLimits(most, limits.tokens))
     work = _Work(send, texts, tokens, parts, patience, gate or Gate())
     threads = [
         # Not waited for when the process ends: after a second Ctrl-C nobody wants their answers.
@@ -137,6 +143,7 @@ def send_all(
                 raise news
             else:
                 yield news
+                work.taken(news)
     finally:
         work.stop.set()
     if interrupt is not None:
@@ -169,6 +176,12 @@ class _Work:
         self._guard = threading.Lock()
         self._answered = 0
         self._refused = 0
+        self._slots = threading.Semaphore(patience.in_flight)
+
+    def taken(self, part: Part) -> None:
+        """Let another request go: who asked has this answer, and has asked for the next."""
+        if part.vectors is not None:
+            self._slots.release()
 
     def run(self) -> None:
         """Answer what is left, request by request, until nothing is or the work was stopped."""
@@ -210,12 +223,16 @@ class _Work:
         texts = [self._texts[row] for row in rows]
         tokens = sum(self._tokens[row] for row in rows)
         failures = 0
-        while self._gate.enter(tokens, self.stop):
+        while self._slot() and self._gate.enter(tokens, self.stop):
             before = self._answered
             try:
                 return self._send(texts)
             except PassingError as error:
+                self._slots.release()
                 passing = error
+            except BaseException:
+                self._slots.release()
+                raise
             if not passing.crowded or self._answered == before:
                 failures += 1
             self._give_up(passing, failures)
@@ -228,6 +245,13 @@ class _Work:
             elif self.stop.wait(wait):
                 break
         return None
+
+    def _slot(self) -> bool:
+        """Wait until a request may be on its way; False when the work was stopped before."""
+        while not self.stop.is_set():
+            if self._slots.acquire(timeout=_GLANCE):
+                return True
+        return False
 
     def _give_up(self, passing: PassingError, failures: int) -> None:
         """Raise what ends the work, where trying again is no use."""

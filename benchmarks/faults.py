@@ -1,4 +1,4 @@
-"""Embed through failing providers, and kill the process: each good text paid once, in its place; bad ones named."""
+"""Embed through failing providers, and kill the process: each good text paid once, in its place; bad ones told."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from textkin.jobs.copying import CopyReport, copy_collection
     from textkin.models.embedding_model import EmbeddingModel
     from textkin.models.resolve import load_model
+    from textkin.models.spending import Budget
     from textkin.text.options import ReadOptions
     from textkin.types import Hit, ModelInfo, Record
     from textkin.vectors.files import VectorFile, load_vectors, save_vectors
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "Budget": "textkin.models.spending",
     "Collection": "textkin.collection",
     "CopyReport": "textkin.jobs.copying",
     "DuplicateReport": "textkin.duplicates.groups",
@@ -56,6 +58,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Budget",
     "Collection",
     "CopyReport",
     "DuplicateReport",

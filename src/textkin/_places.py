@@ -16,6 +16,12 @@ def data_folder() -> Path:
     return _folder("TEXTKIN_DATA", "data")
 
 
+def models_file() -> Path:
+    """Where users state prices, limits and models of their own; ``TEXTKIN_MODELS`` overrides. Need not exist."""
+    chosen = os.environ.get("TEXTKIN_MODELS")
+    return Path(chosen).expanduser() if chosen else data_folder() / "models.toml"
+
+
 def _folder(variable: str, kind: str) -> Path:
     chosen = os.environ.get(variable)
     if chosen:

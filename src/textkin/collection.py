@@ -24,6 +24,7 @@ from textkin.jobs.files import index_files
 from textkin.jobs.indexing import IndexReport, index, remove_source
 from textkin.ledger import Ledger, LedgerResult, embed
 from textkin.models.embedding_model import TruncationWarning
+from textkin.models.spending import Budget, Spend
 from textkin.opened import OpenedModel
 from textkin.search.clusters import Cluster, find_clusters
 from textkin.search.outliers import Outlier, find_outliers
@@ -72,6 +73,11 @@ class Collection:
         precision: as in `load_model`; by default that of the collection, float32 for a new one.
         threads: as in `load_model`.
         timeout: seconds to wait for another writer.
+        budget: what all that is done with this object may spend on a model that others run; then `BudgetError`
+            ends the work, and what was embedded is kept.
+
+    Attributes:
+        spend: what was spent until now, and what the ledger saved: ``spend.spent()``.
 
     Raises:
         StoreNotFoundError: nothing there, and ``create`` is False.
@@ -91,7 +97,9 @@ class Collection:
         precision: Literal["float32", "int8"] | None = None,
         threads: int | None = None,
         timeout: float = 10.0,
+        budget: Budget | None = None,
     ) -> None:
+        self.spend = Spend(budget)
         self._store: Store = open_store(
             place, create=create and not read_only, read_only=read_only, timeout=timeout
         )
@@ -106,7 +114,8 @@ class Collection:
             threads=threads,
         )
         try:
-            self._model.check_choice()
+            with self.spend.counting():
+                self._model.check_choice()
         except BaseException:
             self.close()
             raise
@@ -176,18 +185,19 @@ class Collection:
         on_stored: Callable[[Sequence[str]], None] | None = None,
     ) -> IndexReport:
         """Index a stream of records; arguments, effects and errors as in `textkin.jobs.indexing.index`."""
-        return index(
-            self._store,
-            self._model.for_writing,
-            self._ledger,
-            records,
-            sources=sources,
-            unread=unread,
-            keep_missing=keep_missing,
-            total=total,
-            progress=progress,
-            on_stored=on_stored,
-        )
+        with self.spend.counting():
+            return index(
+                self._store,
+                self._model.for_writing,
+                self._ledger,
+                records,
+                sources=sources,
+                unread=unread,
+                keep_missing=keep_missing,
+                total=total,
+                progress=progress,
+                on_stored=on_stored,
+            )
 
     def add_files(
         self,
@@ -217,7 +227,7 @@ class Collection:
         Raises:
             InputError: a path that isn't there, a column that can't be found, an id that came twice.
         """
-        with progress_of(progress, "indexing") as shown:
+        with progress_of(progress, "indexing") as shown, self.spend.counting():
             return index_files(
                 self._store,
                 self._model.for_writing,
@@ -371,7 +381,10 @@ class Collection:
         if not text.strip():
             raise InputError("the text is empty; give an id of this collection or a text")
         self._require_filled()
-        embedded = embed_records(self._model.get(), [Record(id="text", text=well_formed(text))], self._ledger())
+        with self.spend.counting():
+            embedded = embed_records(
+                self._model.get(), [Record(id="text", text=well_formed(text))], self._ledger()
+            )
         for reason in embedded.failed.values():
             raise InputError(f"the text can't be embedded: {reason}")
         return self._nearest(
@@ -457,8 +470,9 @@ class Collection:
 
     def _query_vector(self, query: str) -> Any:
         self._require_filled()
-        model = self._model.get()
-        result = self._embed_query(model, query)
+        with self.spend.counting():
+            model = self._model.get()
+            result = self._embed_query(model, query)
         for reason in result.failed.values():
             raise InputError(f"the query can't be embedded: {reason}")
         if result.truncated:

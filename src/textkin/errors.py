@@ -16,6 +16,7 @@ The tree::
     │   ├── ProviderError        a model's server failed again and again               exit 11  http 502
     │   ├── CredentialsError     a model's server needs a key, or refused it           exit 12  http 401
     │   └── QuotaError           the account may spend no more                         exit 13  http 402
+    ├── BudgetError              the limit set for this run would be passed            exit 14  http 402
     ├── ModelMismatchError       two models would meet in one collection               exit  7  http 409
     └── StoreError               the store can't do what was asked                     exit  8  http 500
         ├── StoreNotFoundError   there is no collection at this place                  exit  3  http 404
@@ -116,6 +117,13 @@ class QuotaError(ModelError):
     """The account may spend no more."""
 
     exit_code = 13
+    http_status = 402
+
+
+class BudgetError(TextkinError):
+    """The limit set for this run would be passed."""
+
+    exit_code = 14
     http_status = 402
 
 

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from textkin.errors import InputError, ModelMismatchError
-from textkin.ledger import Ledger
+from textkin.ledger import Ledger, known_canaries
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import canary_vectors, same_vectors
 from textkin.models.foreign import ForeignModel
+from textkin.models.providers.own_facts import PROVIDERS
 from textkin.models.resolve import DEFAULT_MODEL, load_model
+from textkin.models.spending import current_spend
 from textkin.types import Model, ModelInfo, Store, StoreHeader
 
 
@@ -81,7 +83,7 @@ class OpenedModel:
             info = model.info
             if self._loaded is not None and not self._loaded.by_name:
                 info = dataclasses.replace(info, details={**info.details, "kind": "object"})
-            self._store.write_header(StoreHeader(info, canary_vectors(model)))
+            self._store.write_header(StoreHeader(info, known_canaries(model, self._ledger())))
             self._checked = info.fingerprint
         elif self._to_accept:
             accepted = (*header.accepted, model.info.fingerprint)
@@ -105,6 +107,8 @@ class OpenedModel:
                     "open it with that object: Collection(place, model=object)"
                 )
             chosen = header.model.name if header else DEFAULT_MODEL
+        if isinstance(chosen, str) and chosen.partition(":")[0] in PROVIDERS:
+            current_spend().begin(chosen)  # before a model of unknown dimensions is asked for them
         recorded = header.model.precision if header else "float32"
         precision = self._precision or ("int8" if recorded == "int8" else "float32")
         return self._recognised(

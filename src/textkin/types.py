@@ -110,6 +110,8 @@ class Embedded:
         failed: row to why its text can't be embedded; the row is zero. Local models have none.
         stopped: what ended the work before its end; what was answered until then is here.
         unanswered: rows that were not reached then; they are zero too.
+        billed: tokens that a model which counts on `models.spending.Spend` by itself was charged; None: one that
+            doesn't, as those on this machine.
     """
 
     vectors: Matrix
@@ -118,6 +120,7 @@ class Embedded:
     failed: Mapping[int, str] = field(default_factory=dict)
     stopped: TextkinError | None = None
     unanswered: tuple[int, ...] = ()
+    billed: int | None = None
 
 
 class Model(Protocol):

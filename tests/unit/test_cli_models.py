@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,12 @@ def test_the_catalog_as_a_table() -> None:
         "languages",
         "licence",
         "usd_per_million",
+        "runs",
         "here",
     ]
-    assert lines[1].split() == ["all-MiniLM-L6-v2", "384", "256", "91", "English", "Apache-2.0", "0", "no"]
-    assert lines[2].split() == ["all-mpnet-base-v2", "768", "384", "438", "English", "Apache-2.0", "0", "no"]
+    words = ["English", "Apache-2.0", "0", "this", "machine", "no"]
+    assert lines[1].split() == ["all-MiniLM-L6-v2", "384", "256", "91", *words]
+    assert lines[2].split() == ["all-mpnet-base-v2", "768", "384", "438", *words]
     assert result.stderr == ""
 
 
@@ -63,6 +66,10 @@ def test_the_catalog_as_json() -> None:
     hosted = {row["name"]: row for row in rows if row["here"] == "hosted"}
     assert hosted["openai:text-embedding-3-small"]["dimensions"] == 1536
     assert hosted["openai:text-embedding-3-small"]["usd_per_million"] == 0.02
+    for row in rows:
+        assert date.fromisoformat(row["checked"])
+        assert row["price_source"]
+        assert row["licence"]
 
 
 def test_where(model: Path) -> None:

@@ -16,17 +16,17 @@ from email.utils import format_datetime
 import numpy as np
 import pytest
 
-from textkin.errors import ModelError, ProviderError, QuotaError
+from textkin.errors import BudgetError, ModelError, ProviderError, QuotaError
 from textkin.models.providers.gate import Gate, duration, wait_asked
 from textkin.models.providers.packing import RequestLimits, pack
-from textkin.models.providers.sending import PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError, send_all
 from textkin.types import Matrix
 
 QUICK = Patience(tries=4, first_wait=0.001, in_flight=4)
 
 
-def vectors_of(texts: list[str]) -> Matrix:
-    return np.array([[float(text.split()[0]), 1.0] for text in texts], dtype=np.float32)
+def vectors_of(texts: list[str]) -> Answered:
+    return Answered(np.array([[float(text.split()[0]), 1.0] for text in texts], dtype=np.float32))
 
 
 @dataclass
@@ -34,11 +34,11 @@ class Answers:
     vectors: Matrix
     failed: dict[int, str] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
-    stopped: ModelError | None = None
+    stopped: ModelError | BudgetError | None = None
 
 
 def send_texts(
-    send: Callable[[list[str]], Matrix],
+    send: Callable[[list[str]], Answered],
     texts: list[str],
     patience: Patience = QUICK,
     size: int = 7,
@@ -75,7 +75,7 @@ def test_what_passes_is_tried_again_and_paid_once() -> None:
     guard, answered = threading.Lock(), Counter[str]()
     calls = [0]
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         with guard:
             calls[0] += 1
             if calls[0] % 3 == 0:
@@ -91,7 +91,7 @@ def test_what_passes_is_tried_again_and_paid_once() -> None:
 
 
 def test_one_bad_text_is_found_and_the_rest_goes_on() -> None:
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         if any("bad" in text for text in texts):
             raise RefusedError("it holds something bad")
         return vectors_of(texts)
@@ -106,7 +106,7 @@ def test_one_bad_text_is_found_and_the_rest_goes_on() -> None:
 def test_a_request_that_is_always_refused_is_not_bisected_without_end() -> None:
     calls = [0]
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         calls[0] += 1
         raise RefusedError("no such option")
 
@@ -119,7 +119,7 @@ def test_a_request_that_is_always_refused_is_not_bisected_without_end() -> None:
 def test_tries_are_bounded() -> None:
     calls = [0]
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         calls[0] += 1
         raise PassingError("HTTP 500")
 
@@ -132,7 +132,7 @@ def test_tries_are_bounded() -> None:
 def test_what_was_answered_before_the_stop_is_kept() -> None:
     guard, calls = threading.Lock(), [0]
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         with guard:
             calls[0] += 1
             if calls[0] > 3:
@@ -146,7 +146,7 @@ def test_what_was_answered_before_the_stop_is_kept() -> None:
 
 
 def test_a_bug_is_not_swallowed() -> None:
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -156,9 +156,9 @@ def test_a_bug_is_not_swallowed() -> None:
 def test_a_block_of_the_ledger_is_shared_out_over_the_requests_in_flight() -> None:
     sizes: list[int] = []
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         sizes.append(len(texts))
-        return np.ones((len(texts), 2), dtype=np.float32)
+        return Answered(np.ones((len(texts), 2), dtype=np.float32))
 
     for count, expected in ((512, [64] * 8), (100, [64, 36]), (20_000, [2048] * 9 + [1568])):
         sizes.clear()
@@ -169,7 +169,7 @@ def test_a_block_of_the_ledger_is_shared_out_over_the_requests_in_flight() -> No
 def test_an_answer_is_given_before_the_others_are_there() -> None:
     held = threading.Event()
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         if texts[0] != "0 x":
             assert held.wait(10)
         return vectors_of(texts)
@@ -184,7 +184,7 @@ def test_an_answer_is_given_before_the_others_are_there() -> None:
 def test_who_stops_listening_stops_the_work() -> None:
     calls = Counter[str]()
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         calls[texts[0]] += 1
         time.sleep(0.01)
         return vectors_of(texts)
@@ -201,7 +201,7 @@ def test_ctrl_c_waits_for_what_is_on_its_way_and_sends_nothing_more() -> None:
     sent = Counter[str]()
     on_their_way = threading.Barrier(5)
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         sent.update(texts)
         on_their_way.wait(10)
         time.sleep(0.2)
@@ -225,7 +225,7 @@ def test_ctrl_c_waits_for_what_is_on_its_way_and_sends_nothing_more() -> None:
 def test_ctrl_c_ends_a_backoff_at_once() -> None:
     asked = threading.Event()
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         asked.set()
         raise PassingError("busy", 30.0, crowded=True)
 
@@ -246,7 +246,7 @@ def test_ctrl_c_ends_a_backoff_at_once() -> None:
 def test_too_many_requests_hold_back_everybody() -> None:
     guard, times = threading.Lock(), list[float]()
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         with guard:
             times.append(time.monotonic())
             first = len(times) == 1
@@ -266,7 +266,7 @@ def test_too_many_requests_hold_back_everybody() -> None:
 def test_too_many_requests_do_not_use_up_the_tries_while_others_are_answered() -> None:
     guard, allowed = threading.Lock(), [0]
 
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         with guard:
             allowed[0] += 1
             turn = allowed[0]
@@ -280,7 +280,7 @@ def test_too_many_requests_do_not_use_up_the_tries_while_others_are_answered() -
 
 
 def test_a_wait_beyond_patience_ends_the_work_and_is_told() -> None:
-    def send(texts: list[str]) -> Matrix:
+    def send(texts: list[str]) -> Answered:
         raise PassingError("too many requests", 7200.0, crowded=True)
 
     answers = send_texts(send, ["1 x"])

@@ -16,11 +16,12 @@ from textkin.models.providers.hosted import HostedModel, hosted_models
 _COLUMNS = (
     Column("name"),
     number_column("dimensions"),
-    Column("max_tokens", right=True),
+    number_column("max_tokens"),
     Column("size_mb", lambda size: "" if size is None else str(size), right=True),
     Column("languages"),
     Column("licence"),
-    Column("usd_per_million", right=True),
+    Column("usd_per_million", lambda price: f"{price:.15g}", right=True),
+    Column("runs"),
     Column("here"),
 )
 
@@ -32,7 +33,8 @@ def models(context: click.Context, form: str | None) -> None:
     """List the models known by name; fetch, verify, carry and find their files.
 
     Any other BERT-family model works too: organisation/name on the model hub, or a folder. Models that others
-    run have a price, in dollars a million tokens; --json has the date on which it was taken.
+    run have a price, in dollars a million tokens; --json has the date on which it was taken, and where it was
+    found. models.toml in the data folder (TEXTKIN_MODELS) changes prices and limits, and adds models.
     """
     if context.invoked_subcommand is not None:
         if form is not None:
@@ -141,6 +143,8 @@ def _row(entry: catalog.CatalogEntry) -> dict[str, object]:
         "languages": entry.languages,
         "licence": entry.licence or "not stated",
         "usd_per_million": 0,
+        "usd_per_million_batch": None,
+        "price_source": "it runs on this machine",
         "runs": entry.runs,
         "checked": entry.checked,
         "here": _state(entry.name),
@@ -156,10 +160,12 @@ def _hosted_row(model: HostedModel) -> dict[str, object]:
         "max_tokens": model.max_tokens,
         "parameters": None,
         "size_mb": None,
-        "languages": "many languages",
-        "licence": "proprietary",
+        "languages": "not stated" if model.added else "English" if "-english-" in model.name else "many languages",
+        "licence": model.licence,
         "usd_per_million": model.dollars_per_million_tokens,
-        "runs": model.provider,
+        "usd_per_million_batch": model.batch_dollars_per_million_tokens,
+        "price_source": model.source,
+        "runs": model.runs,
         "checked": model.checked,
         "here": "hosted",
     }

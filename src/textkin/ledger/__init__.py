@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from textkin.ledger.budgeting import known_canaries
 from textkin.ledger.database import Ledger, LedgerUse
 from textkin.ledger.embedding import LedgerResult, embed
 from textkin.ledger.entries import Remembered
 
-__all__ = ["Ledger", "LedgerResult", "LedgerUse", "Remembered", "embed"]
+__all__ = ["Ledger", "LedgerResult", "LedgerUse", "Remembered", "embed", "known_canaries"]

@@ -288,6 +288,11 @@ class Ledger:
         with self._transaction(write=False) as connection:
             return models.everyone(connection)
 
+    def canaries(self, fingerprint: str) -> Matrix | None:
+        """The canary vectors of a model that was introduced; None for any other."""
+        with self._transaction(write=False) as connection:
+            return models.canaries(connection, fingerprint)
+
     def known_by_canaries(self, canaries: Matrix, tolerance: float, *, kind: str | None = None) -> str | None:
         """The fingerprint of the remembered model that gives these vectors, the nearest one; None for none.
 

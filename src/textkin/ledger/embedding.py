@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.errors import BadVectorsError, InputError
+from textkin.ledger.budgeting import affordable
 from textkin.ledger.database import Ledger
 from textkin.ledger.entries import Remembered
 from textkin.models.fingerprint import canary_vectors
+from textkin.models.spending import current_spend
 from textkin.text.digest import text_digest, well_formed
 from textkin.types import Embedded, Matrix, Model, PartwiseModel, Progress, Role
 from textkin.vectors.similarity import normalize
@@ -33,7 +35,7 @@ class LedgerResult:
         from_ledger: texts whose vector was known already.
         embedded: different texts that were sent to the model.
         truncated: rows whose text is longer than the model's limit, ascending; also of those from the ledger.
-        tokens: sent to the model in this call, before any cut.
+        tokens: of the texts that were embedded in this call, before any cut.
         failed: row to why its text can't be embedded, ascending; its vector is zero.
     """
 
@@ -56,6 +58,8 @@ def embed(
 ) -> LedgerResult:
     """Embed texts, each different one once ever; order in = order out.
 
+    Counts on the thread's `Spend` (`models.spending`), and sends nothing that could pass its limit.
+
     Args:
         model: what makes the vectors.
         texts: lone surrogates in them are replaced.
@@ -71,10 +75,13 @@ def embed(
         BadVectorsError: the model answered with something else than one finite vector that is not zero a text.
         StoreError: the ledger can't be read or written.
         ModelError: the provider ended the work; what it answered before is in the ledger.
+        BudgetError: so did the limit of the thread's `Spend`.
     """
     if block < 1:
         raise InputError(f"block must be at least 1, not {block}")
     info = model.info
+    spend = current_spend()
+    spend.begin(info.name if info.details.get("kind") == "provider" else None)
     whole = [well_formed(text) for text in texts]
     rows_of: dict[bytes, list[int]] = {}
     for row, text in enumerate(whole):
@@ -89,6 +96,7 @@ def embed(
         for digest in part:
             if digest in known:
                 work.take(rows_of[digest], known[digest])
+                spend.save(1, known[digest].tokens)
             else:
                 missing.append(digest)
     from_ledger = work.done
@@ -102,9 +110,14 @@ def embed(
     while start < len(missing):
         began = time.monotonic()
         whole_block = missing[start : start + size]
+        if spend.limited:
+            fitting_texts = [whole[rows_of[digest][0]] for digest in whole_block]
+            whole_block = whole_block[: affordable(model, fitting_texts, role, spend)]
         start += len(whole_block)
         sent = [whole[rows_of[digest][0]] for digest in whole_block]
         for places, answer in _answers(model, sent, role, work, [rows_of[digest] for digest in whole_block]):
+            if answer.billed is None:
+                spend.settle(0, int(np.sum(answer.tokens)))
             part = [whole_block[place] for place in places]
             owners = [rows_of[digest] for digest in part]
             answered = [

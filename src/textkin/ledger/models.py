@@ -31,6 +31,14 @@ def known(connection: apsw.Connection, fingerprint: str) -> bool:
     return row is not None
 
 
+def canaries(connection: apsw.Connection, fingerprint: str) -> Matrix | None:
+    """The canary vectors of a model that was introduced; None for any other."""
+    row: Any = connection.execute(
+        "SELECT dimensions, canaries FROM models WHERE fingerprint = ? AND canaries IS NOT NULL", (fingerprint,)
+    ).fetchone()
+    return None if row is None else np.frombuffer(row[1], dtype="<f4").reshape(-1, row[0])
+
+
 def everyone(connection: apsw.Connection) -> list[ModelInfo]:
     """All models, by name."""
     rows = connection.execute("SELECT info FROM models ORDER BY name, fingerprint").fetchall()

@@ -71,7 +71,7 @@ def _by_name(
         return _hashing(name)
     provider, _, rest = name.partition(":")
     if provider in ("openai", "cohere") and rest:
-        return _hosted(provider, rest, precision)
+        return _hosted(name, precision)
     from textkin.models import catalog, weights
     from textkin.models.local import LocalModel
 
@@ -90,24 +90,18 @@ def _by_name(
     )
 
 
-def _hosted(provider: str, asked: str, precision: str) -> Model:
+def _hosted(name: str, precision: str) -> Model:
     from textkin.models.providers.cohere import CohereModel
+    from textkin.models.providers.hosted import split_name
     from textkin.models.providers.openai import OpenAIModel
 
     if precision != "float32":
         raise InputError(
             "a provider's model runs elsewhere, in the precision that it has there; leave precision out"
         )
+    provider, model, dimensions = split_name(name)
     kind = OpenAIModel if provider == "openai" else CohereModel
-    model, _, options = asked.partition("?")
-    name, _, value = options.partition("=")
-    if not options:
-        return kind(model)
-    if name != "dimensions" or not value.isdecimal():
-        raise InputError(
-            f"{provider}:{asked}: expected {provider}:MODEL or {provider}:MODEL?dimensions=N, e.g. dimensions=512"
-        )
-    return kind(model, dimensions=int(value))
+    return kind(model, dimensions=dimensions)
 
 
 def _hashing(name: str) -> HashingModel:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from textkin.models.providers.sending import PassingError
+from textkin.models.providers.sending import Answered, PassingError
 from textkin.types import Matrix
 from textkin.vectors.similarity import normalize
 
@@ -54,3 +54,36 @@ def _numbers(vector: Any) -> npt.NDArray[Any]:
         return np.asarray(vector, dtype=np.float64)
     except (TypeError, ValueError):
         raise PassingError("an answer with something else than numbers in a vector") from None
+
+
+def charged(billed: object, rows: Callable[[], Matrix]) -> Answered:
+    """An answer whose vectors are checked, with what it cost: a spoilt one is charged, too.
+
+    Args:
+        billed: tokens as the answer reports them. Anything but a number over 0 counts as not reported: some
+            servers always say 0.
+        rows: checks and gives the vectors.
+
+    Raises:
+        PassingError: of ``rows``.
+    """
+    known = int(billed) if isinstance(billed, (int, float)) and billed > 0 else None
+    try:
+        return Answered(rows(), known)
+    except PassingError as error:
+        error.billed = known
+        raise
+
+
+def billed_by_status(status: int | None) -> int | None:
+    """Tokens that an answer with an error's HTTP status may have cost: 0, or None where it can't be told.
+
+    A provider doesn't charge for its own refusals and failures. Behind a gateway's (502, 504 and the like)
+    there may be an answer that was made, and only lost on its way.
+    """
+    return 0 if status is not None and (status < 500 or status in (500, 501, 503)) else None
+
+
+def billed_unsent(cause: BaseException | None) -> int | None:
+    """0 where the cause of a missing answer (httpx's error) is that no connection was made; None for any other."""
+    return 0 if type(cause).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout") else None

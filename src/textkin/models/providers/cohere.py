@@ -11,12 +11,19 @@ from typing import Any, Final
 from textkin._optional import require
 from textkin.errors import CredentialsError, InputError, ModelNotFoundError, ProviderError, QuotaError
 from textkin.models.fingerprint import fingerprint
-from textkin.models.providers.answers import checked_rows, is_final
+from textkin.models.providers.answers import (
+    billed_by_status,
+    billed_unsent,
+    charged,
+    checked_rows,
+    is_final,
+)
 from textkin.models.providers.gate import Gate, wait_asked
 from textkin.models.providers.hosted import hosted_models
 from textkin.models.providers.packing import RequestLimits
 from textkin.models.providers.rows import embedded_parts, together
-from textkin.models.providers.sending import PassingError, Patience, RefusedError
+from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError
+from textkin.models.providers.tokens import most_tokens
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
 
@@ -46,13 +53,7 @@ class CohereModel:
 
     def __init__(self, model: str, *, dimensions: int | None = None, patience: Patience | None = None) -> None:
         self._sdk = require("cohere", extra="cohere")
-        known = {one.model: one for one in hosted_models() if one.provider == "cohere"}
-        if model not in known:
-            raise ModelNotFoundError(f"cohere:{model} is not known; one of " + ", ".join(sorted(known)))
-        facts = known[model]
-        if dimensions is not None and dimensions not in facts.widths:
-            told = ", ".join(map(str, facts.widths)) or f"always {facts.dimensions}; leave dimensions out"
-            raise InputError(f"cohere:{model}: its dimensions are {told}, not {dimensions}")
+        self._info = cohere_info(model, dimensions)
         key = os.environ.get("CO_API_KEY")
         if not key:
             raise CredentialsError("CO_API_KEY is not set; put your key there")
@@ -65,16 +66,6 @@ class CohereModel:
         web = self._web.Client(timeout=60.0, follow_redirects=True, event_hooks={"response": [self._gate.heard]})
         weakref.finalize(self, web.close)
         self._client = self._sdk.ClientV2(api_key=key, base_url=server, httpx_client=web)
-        self._info = ModelInfo(
-            name=f"cohere:{model}" + (f"?dimensions={dimensions}" if dimensions else ""),
-            dimensions=dimensions or facts.dimensions,
-            max_tokens=facts.max_tokens,
-            fingerprint=fingerprint(
-                {"provider": "cohere", "model": model, "dimensions": dimensions or facts.dimensions}
-            ),
-            role_sensitive=True,
-            details={"kind": "provider", "unit_rows": "by the model"},
-        )
 
     def __repr__(self) -> str:
         return f"<CohereModel {self._info.name}>"
@@ -85,7 +76,7 @@ class CohereModel:
 
     def count_tokens(self, texts: Sequence[str], role: Role = "document") -> list[int]:
         """An estimate on the high side, a token for three bytes: Cohere's tokenizer is only there by request."""
-        return [len(well_formed(text).encode()) // _BYTES_A_TOKEN + 1 for text in texts]
+        return estimated_tokens(texts)
 
     def embed(self, texts: Sequence[str], role: Role = "document", progress: Progress | None = None) -> Embedded:
         """As `Model.embed`; texts that can't be embedded are in ``failed``, what ended the work is ``stopped``."""
@@ -106,9 +97,10 @@ class CohereModel:
         unfit = {row: "it is empty, which the provider refuses" for row, text in enumerate(texts) if not text}
         send = partial(self._send, role=role)
         width = self._info.dimensions
-        return embedded_parts(send, texts, tokens, tokens, unfit, width, LIMITS, self._patience, self._gate)
+        most = most_tokens(texts)
+        return embedded_parts(send, texts, tokens, tokens, most, unfit, width, LIMITS, self._patience, self._gate)
 
-    def _send(self, texts: list[str], role: Role) -> Matrix:
+    def _send(self, texts: list[str], role: Role) -> Answered:
         options: dict[str, Any] = {} if self._asked is None else {"output_dimension": self._asked}
         answer = self._asked_for(
             lambda: self._client.embed(
@@ -123,6 +115,10 @@ class CohereModel:
                 **options,
             )
         )
+        units = getattr(getattr(answer, "meta", None), "billed_units", None)
+        return charged(getattr(units, "input_tokens", None), lambda: self._checked(answer, texts))
+
+    def _checked(self, answer: Any, texts: list[str]) -> Matrix:
         echoed = getattr(answer, "texts", None)
         if echoed is not None and list(echoed) != texts:
             raise PassingError("an answer about other texts, or about ours in another order")
@@ -140,7 +136,7 @@ class CohereModel:
             # Without its body, which may repeat what was sent.
             raise self._translated(error.status_code, error.headers or {}) from None
         except (self._web.HTTPError, OSError) as error:
-            raise PassingError(f"no answer ({type(error).__name__})") from None
+            raise PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error)) from None
         except ValueError as error:
             raise PassingError(f"an answer that can't be read ({type(error).__name__})") from None
 
@@ -162,6 +158,35 @@ class CohereModel:
             return ProviderError(
                 f"cohere:{self._model}: the server doesn't take such requests (HTTP {status}); check CO_API_URL"
             )
-        return PassingError(
-            f"an error of the provider (HTTP {status})", wait_asked(headers), crowded=status == 429
-        )
+        reason = f"an error of the provider (HTTP {status})"
+        return PassingError(reason, wait_asked(headers), billed_by_status(status), crowded=status == 429)
+
+
+def estimated_tokens(texts: Sequence[str]) -> list[int]:
+    """Tokens of each text, for ordinary text on the high side: one for three bytes."""
+    return [len(well_formed(text).encode()) // _BYTES_A_TOKEN + 1 for text in texts]
+
+
+def cohere_info(model: str, dimensions: int | None) -> ModelInfo:
+    """What is known of a model without asking for it.
+
+    Raises:
+        ModelNotFoundError: the catalog doesn't know it.
+        InputError: dimensions that it can't give.
+    """
+    known = {one.model: one for one in hosted_models() if one.provider == "cohere"}
+    if model not in known:
+        raise ModelNotFoundError(f"cohere:{model} is not known; one of " + ", ".join(sorted(known)))
+    facts = known[model]
+    if dimensions is not None and dimensions not in facts.widths:
+        told = ", ".join(map(str, facts.widths)) or f"always {facts.dimensions}; leave dimensions out"
+        raise InputError(f"cohere:{model}: its dimensions are {told}, not {dimensions}")
+    width = dimensions or facts.dimensions
+    return ModelInfo(
+        name=f"cohere:{model}" + (f"?dimensions={dimensions}" if dimensions else ""),
+        dimensions=width,
+        max_tokens=facts.max_tokens,
+        fingerprint=fingerprint({"provider": "cohere", "model": model, "dimensions": width}),
+        role_sensitive=True,
+        details={"kind": "provider", "unit_rows": "by the model", "tokens": "estimated"},
+    )

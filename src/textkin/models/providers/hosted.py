@@ -1,11 +1,15 @@
-"""Dated facts about models that others run."""
+"""Dated facts about models that others run: the catalog's, and the user's own over them."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+
+from textkin.errors import InputError
+from textkin.models.providers.own_facts import PROVIDERS, OwnFacts, own_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +22,16 @@ class HostedModel:
         model: its name there.
         dimensions: length of a vector unless a shorter one is asked for.
         shortens: whether fewer dimensions can be asked for.
-        max_tokens: that it reads of one text.
+        max_tokens: that it reads of one text; None: not known.
         dollars_per_million_tokens: the list price; None: not known.
         tokenizer: the encoding by which it counts; None: not to be had offline.
-        checked: ISO date on which these facts were looked up, or that they were not.
+        checked: ISO date on which the price was looked up; empty: not said.
+        source: where the price was found, and what could not be confirmed.
+        runs: where the model computes.
+        batch_dollars_per_million_tokens: the price of OpenAI's Batch API; None: not known, or there is none.
         widths: the dimensions that can be asked for, where they are but a few.
+        licence: what the publisher says.
+        added: whether it comes from the user's file alone.
     """
 
     name: str
@@ -30,16 +39,20 @@ class HostedModel:
     model: str
     dimensions: int
     shortens: bool
-    max_tokens: int
+    max_tokens: int | None
     dollars_per_million_tokens: float | None
     tokenizer: str | None
     checked: str
+    source: str
+    runs: str
+    batch_dollars_per_million_tokens: float | None = None
     widths: tuple[int, ...] = ()
+    licence: str = "proprietary"
+    added: bool = False
 
 
 @cache
-def hosted_models() -> tuple[HostedModel, ...]:
-    """All that are known."""
+def _shipped() -> tuple[HostedModel, ...]:
     text = resources.files("textkin.models.providers").joinpath("hosted.json").read_text(encoding="utf-8")
     facts = json.loads(text)
     return tuple(
@@ -48,6 +61,71 @@ def hosted_models() -> tuple[HostedModel, ...]:
     )
 
 
+def hosted_models() -> tuple[HostedModel, ...]:
+    """All that are known: the catalog's with what the user's file says of them, then the user's own.
+
+    Raises:
+        InputError: the user's file is wrong; names the entry.
+    """
+    shipped = {model.name: model for model in _shipped()}
+    own = own_facts({name: model.dimensions for name, model in shipped.items()})
+    known = [_changed(model, own[name]) if name in own else model for name, model in shipped.items()]
+    return (*known, *(_added(name, facts) for name, facts in own.items() if name not in shipped))
+
+
+def price_of(name: str) -> float | None:
+    """Dollars a million tokens of a model, with or without ``?dimensions=``; None: not known.
+
+    It is 0 for one that runs on this machine.
+    """
+    if name.partition(":")[0] not in PROVIDERS:
+        return 0.0
+    known = find_hosted(name.partition("?")[0])
+    return None if known is None else known.dollars_per_million_tokens
+
+
+def split_name(name: str) -> tuple[str, str, int | None]:
+    """Provider, model and the dimensions that are asked for, of ``provider:model?dimensions=n``.
+
+    Raises:
+        InputError: anything but dimensions is asked for.
+    """
+    provider, _, asked = name.partition(":")
+    model, _, options = asked.partition("?")
+    key, _, value = options.partition("=")
+    if not options:
+        return provider, model, None
+    if key != "dimensions" or not value.isdecimal():
+        raise InputError(
+            f"{name}: expected {provider}:MODEL or {provider}:MODEL?dimensions=N, e.g. dimensions=512"
+        )
+    return provider, model, int(value)
+
+
 def find_hosted(name: str) -> HostedModel | None:
     """The model with this name; None when it is not known."""
     return next((model for model in hosted_models() if model.name == name), None)
+
+
+def _changed(model: HostedModel, facts: OwnFacts) -> HostedModel:
+    changes = {name: value for name, value in facts.given.items() if name != "dimensions"}
+    if "dollars_per_million_tokens" in changes:
+        # What was found out about the price that this one replaces says nothing about it.
+        changes = {"batch_dollars_per_million_tokens": None, "checked": "", **changes}
+        changes.setdefault("source", str(facts.file))
+    return dataclasses.replace(model, **changes)
+
+
+def _added(name: str, facts: OwnFacts) -> HostedModel:
+    provider, _, model = name.partition(":")
+    plain: dict[str, object] = {
+        "shortens": bool(facts.given.get("widths")),
+        "max_tokens": None,
+        "dollars_per_million_tokens": None,
+        "tokenizer": None,
+        "checked": "",
+        "source": str(facts.file),
+        "runs": provider,
+        "licence": "not stated",
+    }
+    return HostedModel(name=name, provider=provider, model=model, added=True, **{**plain, **facts.given})  # type: ignore[arg-type]

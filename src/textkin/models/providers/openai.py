@@ -17,13 +17,20 @@ from textkin.errors import (
     QuotaError,
 )
 from textkin.models.fingerprint import fingerprint
-from textkin.models.providers.answers import checked_rows, is_final
+from textkin.models.providers.answers import (
+    billed_by_status,
+    billed_unsent,
+    charged,
+    checked_rows,
+    is_final,
+)
 from textkin.models.providers.gate import Gate, wait_asked
 from textkin.models.providers.hosted import HostedModel, find_hosted
 from textkin.models.providers.packing import RequestLimits
 from textkin.models.providers.rows import embedded_parts, together
-from textkin.models.providers.sending import PassingError, Patience, RefusedError
-from textkin.models.providers.tokens import TokenCounter
+from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError
+from textkin.models.providers.tokens import TokenCounter, most_tokens
+from textkin.models.spending import current_spend
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
 
@@ -54,10 +61,10 @@ class OpenAIModel:
 
     def __init__(self, model: str, *, dimensions: int | None = None, patience: Patience | None = None) -> None:
         self._sdk = require("openai", extra="openai")
-        base = (os.environ.get("OPENAI_BASE_URL") or _OFFICIAL).rstrip("/")
+        base = openai_server()
         official = base == _OFFICIAL
         known = find_hosted(f"openai:{model}")
-        _check_dimensions(model, dimensions, known)
+        check_dimensions(model, dimensions, known)
         key = os.environ.get("OPENAI_API_KEY")
         if not key and official:
             raise CredentialsError(
@@ -66,6 +73,7 @@ class OpenAIModel:
         self._model = model
         self._asked = dimensions
         self._official = official
+        self._listed = known is not None and not known.added
         self._patience = patience or Patience()
         self._gate = Gate()
         web = self._sdk.DefaultHttpxClient(event_hooks={"response": [self._gate.heard]})
@@ -75,17 +83,7 @@ class OpenAIModel:
         weakref.finalize(self, self._client.close)  # or its idle connections stay open until the process ends
         self._count = TokenCounter(known.tokenizer) if known and known.tokenizer else None
         self._width = dimensions or (known.dimensions if known else self._asked_width())
-        facts: dict[str, object] = {"provider": "openai", "model": model, "dimensions": self._width}
-        if not official:
-            facts["server"] = base
-        shown = f"openai:{model}" + (f"?dimensions={dimensions}" if dimensions else "")
-        self._info = ModelInfo(
-            name=shown,
-            dimensions=self._width,
-            max_tokens=known.max_tokens if known else None,
-            fingerprint=fingerprint(facts),
-            details={"kind": "provider", "unit_rows": "by the model"},
-        )
+        self._info = openai_info(model, dimensions, self._width, known)
 
     def __repr__(self) -> str:
         return f"<OpenAIModel {self._info.name}>"
@@ -116,8 +114,9 @@ class OpenAIModel:
     def _parts(self, texts: Sequence[str], tokens: Sequence[int]) -> Iterator[tuple[Sequence[int], Embedded]]:
         unfit = {row: why for row, text in enumerate(texts) if (why := self._unfit(text, tokens[row]))}
         sizes = tokens if self._count else [len(text.encode()) // _CHARACTERS_A_TOKEN + 1 for text in texts]
+        most = tokens if self._count else most_tokens(texts)
         return embedded_parts(
-            self._send, texts, tokens, sizes, unfit, self._width, LIMITS, self._patience, self._gate
+            self._send, texts, tokens, sizes, most, unfit, self._width, LIMITS, self._patience, self._gate
         )
 
     def _unfit(self, text: str, tokens: int) -> str | None:
@@ -130,10 +129,12 @@ class OpenAIModel:
 
     @property
     def _official_rules(self) -> bool:
-        return self._count is not None
+        return self._listed
 
-    def _send(self, texts: list[str]) -> Matrix:
-        return checked_answer(self._request(texts), len(texts), self._width)
+    def _send(self, texts: list[str]) -> Answered:
+        answer = self._request(texts)
+        used = getattr(getattr(answer, "usage", None), "total_tokens", None)
+        return charged(used, lambda: checked_answer(answer, len(texts), self._width))
 
     def _request(self, texts: list[str]) -> Any:
         options: dict[str, Any] = {"model": self._model, "input": texts}
@@ -141,10 +142,13 @@ class OpenAIModel:
             options["dimensions"] = self._asked
         # Asked for by name, base64 comes to us as it is, where the SDK would make a list of it. Not every server
         # knows it.
-        options["encoding_format"] = "float" if self._count is None else "base64"
+        options["encoding_format"] = "base64" if self._official_rules else "float"
         return asked(self._sdk, lambda: self._client.embeddings.create(**options), self._model)
 
     def _asked_width(self) -> int:
+        spend, most = current_spend(), most_tokens(["x"])[0]
+        spend.reserve(most)
+        spend.settle(most, 1)
         try:
             data = self._request(["x"]).data
             return len(data[0].embedding)
@@ -154,6 +158,47 @@ class OpenAIModel:
             raise ModelError(
                 f"openai:{self._model} answered a first request with something else than a vector"
             ) from None
+
+
+def openai_server() -> str:
+    """The address that requests go to: OPENAI_BASE_URL's, else OpenAI's own."""
+    return (os.environ.get("OPENAI_BASE_URL") or _OFFICIAL).rstrip("/")
+
+
+def openai_info(model: str, dimensions: int | None, width: int, known: HostedModel | None) -> ModelInfo:
+    """What is known of a model without asking its server.
+
+    Args:
+        model: the provider's name for it.
+        dimensions: that were asked for.
+        width: of its vectors.
+        known: the catalog's facts.
+    """
+    facts: dict[str, object] = {"provider": "openai", "model": model, "dimensions": width}
+    if openai_server() != _OFFICIAL:
+        facts["server"] = openai_server()
+    return ModelInfo(
+        name=f"openai:{model}" + (f"?dimensions={dimensions}" if dimensions else ""),
+        dimensions=width,
+        max_tokens=known.max_tokens if known else None,
+        fingerprint=fingerprint(facts),
+        details={
+            "kind": "provider",
+            "unit_rows": "by the model",
+            "tokens": "exact" if known and known.tokenizer else "not known",
+        },
+    )
+
+
+def check_dimensions(model: str, dimensions: int | None, known: HostedModel | None) -> None:
+    """Raise InputError for dimensions that the model can't give."""
+    if dimensions is None:
+        return
+    most = known.dimensions if known else 65536
+    if known is not None and not known.shortens:
+        raise InputError(f"openai:{model} always gives {known.dimensions} dimensions; leave dimensions out")
+    if not 1 <= dimensions <= most:
+        raise InputError(f"openai:{model}: dimensions must be 1 to {most}, not {dimensions}")
 
 
 def checked_answer(answer: Any, count: int, width: int) -> Matrix:
@@ -205,9 +250,8 @@ def asked(sdk: Any, call: Callable[[], Any], model: str) -> Any:
     except sdk.RateLimitError as error:
         if error.code in _NO_CREDIT:
             raise _no_credit(model) from None
-        raise PassingError(
-            "too many requests (HTTP 429)", wait_asked(error.response.headers), crowded=True
-        ) from None
+        wait = wait_asked(error.response.headers)
+        raise PassingError("too many requests (HTTP 429)", wait, 0, crowded=True) from None
     except (sdk.BadRequestError, sdk.UnprocessableEntityError) as error:
         raise RefusedError(f"the provider refused it (HTTP {error.status_code}{_code(error)})") from None
     except sdk.APIStatusError as error:
@@ -221,9 +265,10 @@ def asked(sdk: Any, call: Callable[[], Any], model: str) -> Any:
                 "check OPENAI_BASE_URL"
             ) from None
         wait = wait_asked(error.response.headers)
-        raise PassingError(f"an error of the provider (HTTP {error.status_code})", wait) from None
+        reason = f"an error of the provider (HTTP {error.status_code})"
+        raise PassingError(reason, wait, billed_by_status(error.status_code)) from None
     except sdk.APIConnectionError as error:
-        raise PassingError(f"no answer ({type(error).__name__})") from None
+        raise PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error.__cause__)) from None
     except (sdk.APIError, ValueError) as error:
         raise PassingError(f"an answer that can't be read ({type(error).__name__})") from None
 
@@ -238,13 +283,3 @@ def _no_credit(model: str) -> QuotaError:
 def _code(error: Any) -> str:
     code = getattr(error, "code", None)
     return f", {code}" if isinstance(code, str) and code.isidentifier() else ""
-
-
-def _check_dimensions(model: str, dimensions: int | None, known: HostedModel | None) -> None:
-    if dimensions is None:
-        return
-    most = known.dimensions if known else 65536
-    if known is not None and not known.shortens:
-        raise InputError(f"openai:{model} always gives {known.dimensions} dimensions; leave dimensions out")
-    if not 1 <= dimensions <= most:
-        raise InputError(f"openai:{model}: dimensions must be 1 to {most}, not {dimensions}")

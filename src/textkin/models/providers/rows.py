@@ -8,15 +8,16 @@ import numpy as np
 
 from textkin.models.providers.gate import Gate
 from textkin.models.providers.packing import RequestLimits
-from textkin.models.providers.sending import Patience, send_all
+from textkin.models.providers.sending import Answered, Patience, send_all
 from textkin.types import Embedded, Matrix, Progress
 
 
 def embedded_parts(
-    send: Callable[[list[str]], Matrix],
+    send: Callable[[list[str]], Answered],
     texts: Sequence[str],
     tokens: Sequence[int],
     sizes: Sequence[int],
+    most: Sequence[int],
     unfit: Mapping[int, str],
     dimensions: int,
     limits: RequestLimits,
@@ -30,6 +31,7 @@ def embedded_parts(
         texts: well-formed.
         tokens: of each, to be told.
         sizes: of each, in tokens, for packing.
+        most: tokens that each can cost at most.
         unfit: row to why it is not sent.
         dimensions: length of a row.
         limits: of one request.
@@ -37,24 +39,26 @@ def embedded_parts(
         gate: of this provider.
     """
 
-    def answer(rows: Sequence[int], vectors: Matrix | None, failed: Mapping[int, str]) -> Embedded:
+    def answer(
+        rows: Sequence[int], vectors: Matrix | None, failed: Mapping[int, str], billed: int = 0
+    ) -> Embedded:
         counts = np.asarray([tokens[row] for row in rows], dtype=np.int64)
         blank = np.zeros((len(rows), dimensions), dtype=np.float32)
-        return Embedded(blank if vectors is None else vectors, counts, (), failed)
+        return Embedded(blank if vectors is None else vectors, counts, (), failed, billed=billed)
 
     if unfit:
         rows = sorted(unfit)
         yield rows, answer(rows, None, {place: unfit[row] for place, row in enumerate(rows)})
     fit = [row for row in range(len(texts)) if row not in unfit]
-    parts = send_all(send, [texts[row] for row in fit], [sizes[row] for row in fit], limits, patience, gate)
-    for part in parts:
+    fit_sizes, fit_most = [sizes[row] for row in fit], [most[row] for row in fit]
+    for part in send_all(send, [texts[row] for row in fit], fit_sizes, limits, patience, gate, fit_most):
         rows = [fit[place] for place in part.rows]
         failed = {} if part.failed is None else dict.fromkeys(range(len(rows)), part.failed)
         if part.stopped is None:
-            yield rows, answer(rows, part.vectors, failed)
+            yield rows, answer(rows, part.vectors, failed, part.billed)
         else:
             nothing = np.zeros((0, dimensions), dtype=np.float32)
-            yield (), Embedded(nothing, np.zeros(0, dtype=np.int64), (), stopped=part.stopped)
+            yield (), Embedded(nothing, np.zeros(0, dtype=np.int64), (), stopped=part.stopped, billed=part.billed)
 
 
 def together(
@@ -74,12 +78,13 @@ def together(
     vectors = np.zeros((len(tokens), dimensions), dtype=np.float32)
     missing = set(range(len(tokens)))
     failed: dict[int, str] = {}
-    stopped = None
+    stopped, billed = None, 0
     for rows, answer in parts:
         vectors[list(rows)] = answer.vectors
         missing.difference_update(rows)
         failed.update({rows[place]: reason for place, reason in answer.failed.items()})
         stopped = answer.stopped or stopped
+        billed += answer.billed or 0
         if progress is not None and rows:
             progress(len(tokens) - len(missing), len(tokens))
     return Embedded(
@@ -89,4 +94,5 @@ def together(
         failed=failed,
         stopped=stopped,
         unanswered=tuple(sorted(missing)),
+        billed=billed,
     )

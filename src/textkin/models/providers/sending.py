@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from textkin.errors import ModelError, ProviderError
+from textkin.errors import BudgetError, ModelError, ProviderError
 from textkin.models.providers.gate import Gate
 from textkin.models.providers.packing import RequestLimits, pack
+from textkin.models.spending import current_spend
 from textkin.types import Matrix
 
 _LONGEST_WAIT = 60.0
@@ -25,18 +26,35 @@ class PassingError(Exception):
     Args:
         reason: to be shown; holds no secret.
         wait: seconds that the provider asks to wait; None: not said.
+        billed: tokens that the request was charged all the same; None: not known, so all of it may be.
         crowded: whether the provider has too many requests, so that the others had better wait too.
     """
 
-    def __init__(self, reason: str, wait: float | None = None, *, crowded: bool = False) -> None:
+    def __init__(
+        self, reason: str, wait: float | None = None, billed: int | None = None, *, crowded: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.wait = wait
+        self.billed = billed
         self.crowded = crowded
 
 
 class RefusedError(Exception):
     """The provider refuses what is in the request; sending it again is useless."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answered:
+    """The good answer to one request.
+
+    Attributes:
+        vectors: ``(n, dimensions)`` rows in the texts' order.
+        billed: tokens that the provider says it charged; None: it doesn't say.
+    """
+
+    vectors: Matrix
+    billed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,12 +66,14 @@ class Part:
         vectors: ``(len(rows), dimensions)`` float32; None where ``failed`` or ``stopped`` says why.
         failed: why the one row has no vector.
         stopped: what ended the work early.
+        billed: tokens that were charged since the part before, as reported, or as counted where nothing was.
     """
 
     rows: range
     vectors: Matrix | None = None
     failed: str | None = None
-    stopped: ModelError | None = None
+    stopped: ModelError | BudgetError | None = None
+    billed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,38 +99,42 @@ class Patience:
 
 
 def send_all(
-    send: Callable[[list[str]], Matrix],
+    send: Callable[[list[str]], Answered],
     texts: Sequence[str],
     tokens: Sequence[int],
     limits: RequestLimits,
     patience: Patience,
     gate: Gate | None = None,
+    most: Sequence[int] | None = None,
 ) -> Iterator[Part]:
     """Send texts in packed requests; gives what was answered as it comes, whatever ends the work.
 
     Of what was sent, at most ``patience.in_flight`` requests are not yet with who asked: a thread sends no more
     before its last answer was taken (and, by the ledger, kept). So that is the most that a crash can lose.
 
+    Each request, also a repeated one, is sent only where the thread's `Spend` allows it.
+
     Ctrl-C sends nothing more, waits for the requests that are on their way (they are paid for), gives their
     answers, and only then goes on as ``KeyboardInterrupt``; a second one goes on at once.
 
     Args:
-        send: one request: ``(n, dimensions)`` rows in the texts' order; raises `PassingError`, `RefusedError`,
-            or a `ModelError` that ends the work. Called in several threads.
+        send: one request; raises `PassingError`, `RefusedError`, or a `ModelError` that ends the work. Called in
+            several threads.
         texts: none empty.
         tokens: of each, for packing.
         limits: of one request.
         patience: how hard to try.
         gate: of this provider; None: one for this call.
+        most: tokens that each can cost at most, where ``tokens`` are an estimate.
 
     Yields:
         Each row once at most, in any order; what ended the work early comes last.
     """
     # In one request of all the texts nothing would be side by side.
     share = max(patience.least, math.ceil(len(texts) / patience.in_flight))
-    most = min(limits.texts, share, patience.most or limits.texts)
-    parts = pack(tokens, RequestLimits(most, limits.tokens))
-    work = _Work(send, texts, tokens, parts, patience, gate or Gate())
+    longest = min(limits.texts, share, patience.most or limits.texts)
+    parts = pack(tokens, RequestLimits(longest, limits.tokens))
+    work = _Work(send, texts, tokens, tokens if most is None else most, parts, patience, gate or Gate())
     threads = [
         # Not waited for when the process ends: after a second Ctrl-C nobody wants their answers.
         threading.Thread(target=work.run, name=f"textkin-{number}", daemon=True)
@@ -149,7 +173,7 @@ def send_all(
     if interrupt is not None:
         raise interrupt
     if work.stopped is not None:
-        yield Part(range(0), stopped=work.stopped)
+        yield Part(range(0), stopped=work.stopped, billed=work.billed())
 
 
 class _Work:
@@ -157,31 +181,40 @@ class _Work:
 
     def __init__(
         self,
-        send: Callable[[list[str]], Matrix],
+        send: Callable[[list[str]], Answered],
         texts: Sequence[str],
         tokens: Sequence[int],
+        most: Sequence[int],
         parts: Sequence[range],
         patience: Patience,
         gate: Gate,
     ) -> None:
         self.news: SimpleQueue[Part | BaseException | None] = SimpleQueue()
         self.stop = threading.Event()
-        self.stopped: ModelError | None = None
+        self.stopped: ModelError | BudgetError | None = None
         self._send = send
         self._texts = texts
         self._tokens = tokens
+        self._most = most
+        self._spend = current_spend()
         self._parts = iter(parts)
         self._patience = patience
         self._gate = gate
         self._guard = threading.Lock()
         self._answered = 0
-        self._refused = 0
+        self._refused = self._billed = 0
         self._slots = threading.Semaphore(patience.in_flight)
 
     def taken(self, part: Part) -> None:
         """Let another request go: who asked has this answer, and has asked for the next."""
         if part.vectors is not None:
             self._slots.release()
+
+    def billed(self) -> int:
+        """Tokens that were charged since this was asked last."""
+        with self._guard:
+            billed, self._billed = self._billed, 0
+            return billed
 
     def run(self) -> None:
         """Answer what is left, request by request, until nothing is or the work was stopped."""
@@ -210,23 +243,22 @@ class _Work:
             else:
                 self._set_aside(rows, str(error))
             return
-        except ModelError as error:
+        except (ModelError, BudgetError) as error:
             self._end(error)
             return
         if vectors is not None:
             with self._guard:
                 self._answered += 1
-            self.news.put(Part(rows, vectors))
+            self.news.put(Part(rows, vectors, billed=self.billed()))
 
     def _tried(self, rows: range) -> Matrix | None:
         """The rows' vectors; None when the work was stopped meanwhile."""
-        texts = [self._texts[row] for row in rows]
         tokens = sum(self._tokens[row] for row in rows)
         failures = 0
         while self._slot() and self._gate.enter(tokens, self.stop):
             before = self._answered
             try:
-                return self._send(texts)
+                return self._asked(rows)
             except PassingError as error:
                 self._slots.release()
                 passing = error
@@ -245,6 +277,29 @@ class _Work:
             elif self.stop.wait(wait):
                 break
         return None
+
+    def _asked(self, rows: range) -> Matrix:
+        """Send one request, where the budget allows it, and settle what it cost."""
+        reserved = sum(self._most[row] for row in rows)
+        self._spend.reserve(reserved)
+        billed: int | None = None  # whatever else ends this: the provider may have been reached
+        try:
+            answer = self._send([self._texts[row] for row in rows])
+            billed = sum(self._tokens[row] for row in rows) if answer.billed is None else answer.billed
+            return answer.vectors
+        except PassingError as error:
+            billed = error.billed
+            raise
+        except (RefusedError, ModelError):
+            billed = 0
+            raise
+        finally:
+            if billed is None:
+                self._spend.lose(reserved)
+            else:
+                self._spend.settle(reserved, billed)
+                with self._guard:
+                    self._billed += billed
 
     def _slot(self) -> bool:
         """Wait until a request may be on its way; False when the work was stopped before."""
@@ -267,7 +322,7 @@ class _Work:
             )
 
     def _set_aside(self, rows: range, reason: str) -> None:
-        self.news.put(Part(rows, failed=reason))
+        self.news.put(Part(rows, failed=reason, billed=self.billed()))
         with self._guard:
             self._refused += 1
             hopeless = self._refused >= _HOPELESS and not self._answered
@@ -278,7 +333,7 @@ class _Work:
                 )
             )
 
-    def _end(self, error: ModelError) -> None:
+    def _end(self, error: ModelError | BudgetError) -> None:
         with self._guard:
             if self.stopped is None:
                 self.stopped = error

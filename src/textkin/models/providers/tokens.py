@@ -7,6 +7,13 @@ from collections.abc import Sequence
 
 from textkin._optional import require
 
+_ADDED = 4
+
+
+def most_tokens(texts: Sequence[str]) -> list[int]:
+    """The most tokens that each text can have by any tokenizer: one a byte, and a few at its ends."""
+    return [len(text.encode("utf-8", "replace")) + _ADDED for text in texts]
+
 
 class TokenCounter:
     """Counts by one of OpenAI's encodings; the vocabulary comes with the package, nothing is fetched.

@@ -1,0 +1,59 @@
+"""A hosted model as far as it is known without an account and a network: its facts and its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textkin.errors import InputError
+from textkin.models.providers.cohere import cohere_info, estimated_tokens
+from textkin.models.providers.hosted import find_hosted, split_name
+from textkin.models.providers.openai import check_dimensions, openai_info
+from textkin.models.providers.own_facts import PROVIDERS, models_file
+from textkin.models.providers.tokens import TokenCounter
+from textkin.text.digest import well_formed
+from textkin.types import ModelInfo, Role
+
+
+class OfflineModel:
+    """Facts and tokens of a hosted model; it can't embed.
+
+    Args:
+        name: ``provider:model``, with or without ``?dimensions=``.
+
+    Raises:
+        InputError: the catalog doesn't know it, or dimensions that it can't give.
+        MissingDependencyError: its tokenizer is not installed (``textkin[openai]``).
+    """
+
+    def __init__(self, name: str) -> None:
+        provider, model, dimensions = split_name(name)
+        known = find_hosted(f"{provider}:{model}")
+        self._count: TokenCounter | None = None
+        if provider == "cohere":
+            self._info = cohere_info(model, dimensions)
+            return
+        if known is None:
+            raise InputError(
+                f"{name} is not in the catalog, so nothing can be said of it without asking its server; "
+                f'describe it in {models_file()}: ["{provider}:{model}"] with dimensions, max_tokens and the price'
+            )
+        check_dimensions(model, dimensions, known)
+        self._info = openai_info(model, dimensions, dimensions or known.dimensions, known)
+        if known.tokenizer is not None:
+            self._count = TokenCounter(known.tokenizer)
+
+    @property
+    def info(self) -> ModelInfo:
+        """As the model's own, with the same fingerprint."""
+        return self._info
+
+    def count_tokens(self, texts: Sequence[str], role: Role = "document") -> list[int]:
+        """As the model counts; where its tokenizer is not to be had, an estimate."""
+        if self._count is None:
+            return estimated_tokens(texts)
+        return self._count([well_formed(text) for text in texts])
+
+
+def is_hosted(name: str) -> bool:
+    """Whether a name is of a model that others run."""
+    return name.partition(":")[0] in PROVIDERS

@@ -10,7 +10,8 @@ import click
 
 from textkin._progress import bar
 from textkin.cli.fetching import open_for_writing
-from textkin.cli.options import WORDS, model_option, place_argument
+from textkin.cli.money import spent_lines, telling_at_a_stop
+from textkin.cli.options import WORDS, budget_of, budget_options, model_option, place_argument
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_row, tell_losses
 from textkin.errors import InputError
@@ -32,6 +33,7 @@ from textkin.text.csv_table import typed
 )
 @click.option("--meta-json", type=WORDS, metavar="JSON", help="Metadata as one JSON object, typed exactly.")
 @model_option
+@budget_options
 @json_option
 def add(
     place: str,
@@ -41,6 +43,7 @@ def add(
     meta_json: str | None,
     model: str | None,
     as_json: bool,
+    **limits: Any,
 ) -> None:
     """Add each TEXT to COLLECTION, made when it isn't there; without TEXT, each line of standard input.
 
@@ -55,18 +58,25 @@ def add(
     for number, text in enumerate(many, 1):
         if not text.strip():
             raise InputError(f"TEXT {number} is empty; expected words to add")
-    with open_for_writing(place, model) as collection, bar("adding") as progress:
+    with (
+        open_for_writing(place, model, budget=budget_of(limits)) as collection,
+        telling_at_a_stop(collection.spend),
+        bar("adding") as progress,
+    ):
         report = collection.add(
             many,
             ids=list(ids) if ids else None,
             metadata=metadata,
             progress=progress,
         )
+        spent = collection.spend.spent()
     tell_losses(report)
     if as_json:
-        write_object(index_report_row(report))
+        write_object({**index_report_row(report), "spent": spent.to_dict()})
     else:
         say(f"{counted(report.added, 'record')} added, {report.changed:,} changed, {report.unchanged:,} unchanged")
+        for line in spent_lines(spent):
+            say(line)
 
 
 def _lines() -> list[str]:

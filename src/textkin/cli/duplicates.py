@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from textkin._progress import bar
-from textkin.cli.fetching import load_with_bar
+from textkin.cli.fetching import begin, load_with_bar
 from textkin.cli.hints import tell_why_nothing
-from textkin.cli.options import WORDS, engine_options, read_options, read_options_of, where_option
+from textkin.cli.money import spent_lines, telling_at_a_stop
+from textkin.cli.options import (
+    WORDS,
+    budget_of,
+    budget_options,
+    engine_options,
+    read_options,
+    read_options_of,
+    where_option,
+)
 from textkin.cli.output import (
     Column,
     counted,
@@ -62,6 +71,7 @@ _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column(
 @click.option("--model", metavar="NAME", help="For files: a model's name or folder. [default: all-MiniLM-L6-v2]")
 @read_options
 @engine_options
+@budget_options
 @click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped in files.")
 @form_options
 def duplicates(
@@ -76,7 +86,7 @@ def duplicates(
     threads: int | None,
     verbose: bool,
     form: str | None,
-    **reading: Any,
+    **given: Any,
 ) -> None:
     """Find all pairs of records that are nearly the same, in groups around the one to keep.
 
@@ -87,27 +97,35 @@ def duplicates(
     textkin duplicates notes.kin --threshold 0.9
     textkin duplicates reviews.csv --text-column review --keep longest --csv > drop.csv
     """
+    from textkin.models.spending import Spend
+
     if keep == "newest" and date_field is None:
         raise click.UsageError(
             "--keep newest needs --date-field FIELD, the metadata with the date; --keep last keeps the last added"
         )
     if keep != "newest" and date_field is not None:
         raise click.UsageError("--date-field is for --keep newest")
+    spend = Spend(budget_of(given))
     if _is_collection(paths):
         report, texts = _of_collection(paths[0], threshold, keep, date_field, where)
     else:
         if where is not None:
             raise click.UsageError("--where is for collections")
         engine = {"device": device, "precision": precision or "float32", "threads": threads}
-        options = read_options_of(reading)
-        report, texts = _of_files(paths, threshold, keep, date_field, options, model, engine, verbose)
+        options = read_options_of(given)
+        with telling_at_a_stop(spend), spend.counting():
+            begin(spend, model)
+            report, texts = _of_files(paths, threshold, keep, date_field, options, model, engine, verbose)
+    spent = spend.spent()
     if form == "json":
-        write_object(report.to_dict())
+        write_object(report.to_dict() if spent.model is None else {**report.to_dict(), "spent": spent.to_dict()})
     elif form is None:
         write_rows(_table_rows(report, texts), _COLUMNS, None)
     else:
         write_rows(report.rows(), (), form)
     talk(_summary(report))
+    for line in spent_lines(spent):
+        talk(line)
 
 
 def _is_collection(paths: Sequence[str]) -> bool:

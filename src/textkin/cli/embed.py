@@ -9,8 +9,9 @@ from typing import Any, Literal
 import click
 
 from textkin._progress import bar
-from textkin.cli.fetching import load_with_bar
-from textkin.cli.options import engine_options, read_options, read_options_of
+from textkin.cli.fetching import begin, load_with_bar
+from textkin.cli.money import spent_lines, telling_at_a_stop
+from textkin.cli.options import budget_of, budget_options, engine_options, read_options, read_options_of
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import skips, tell_cut, tell_refused
 from textkin.errors import InputError
@@ -23,6 +24,7 @@ from textkin.errors import InputError
 @read_options
 @click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
 @engine_options
+@budget_options
 @click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped.")
 @json_option
 def embed(
@@ -35,7 +37,7 @@ def embed(
     threads: int | None,
     verbose: bool,
     as_json: bool,
-    **reading: Any,
+    **options: Any,
 ) -> None:
     """Turn each text of FILE into one vector; write them as NumPy's .npy, with ids, texts and model in a .json.
 
@@ -45,22 +47,27 @@ def embed(
     \b
     textkin embed reviews.csv --text-column review -o reviews.npy
     cat titles.txt | textkin embed - -o titles.npy
+    textkin embed reviews.csv --model openai:text-embedding-3-small --max-cost 5 -o reviews.npy
     """
     from textkin.ledger import Ledger
     from textkin.ledger import embed as embed_once
+    from textkin.models.spending import Spend
     from textkin.text.read import read_inputs
     from textkin.vectors.files import save_vectors
 
     start = time.monotonic()
+    spend = Spend(budget_of(options))
     with skips(verbose) as on_skip:
-        records = list(read_inputs(paths, options=read_options_of(reading), on_skip=on_skip))
+        records = list(read_inputs(paths, options=read_options_of(options), on_skip=on_skip))
     if not records:
         raise InputError(f"no text found in {', '.join(paths)}, so there is nothing to write")
     texts = [record.text for record in records]
     ids = [record.id for record in records]
-    loaded = load_with_bar(model, device=device, precision=precision or "float32", threads=threads)
-    with nullcontext() if no_ledger else Ledger() as ledger, bar("embedding") as progress:
-        result = embed_once(loaded.unwrap(), texts, "document", ledger, progress)
+    with telling_at_a_stop(spend), spend.counting():
+        begin(spend, model)
+        loaded = load_with_bar(model, device=device, precision=precision or "float32", threads=threads)
+        with nullcontext() if no_ledger else Ledger() as ledger, bar("embedding") as progress:
+            result = embed_once(loaded.unwrap(), texts, "document", ledger, progress)
     refused = {ids[row]: reason for row, reason in result.failed.items()}
     tell_refused(refused)
     cut = [ids[row] for row in result.truncated]
@@ -85,6 +92,7 @@ def embed(
                 "refused": refused,
                 "skipped": on_skip.skipped,
                 "failed": on_skip.failed,
+                "spent": spend.spent().to_dict(),
                 "seconds": round(seconds, 3),
             }
         )
@@ -92,3 +100,5 @@ def embed(
     say(f"{counted(result.embedded, 'text')} embedded now, {result.from_ledger:,} from the ledger")
     say(f"{path}: {len(texts):,} vectors of {loaded.dimensions} numbers, made by {loaded.info.name}")
     say(f"{seconds:.1f} s, {counted(round(len(texts) / seconds), 'text')}/s")
+    for line in spent_lines(spend.spent()):
+        say(line)

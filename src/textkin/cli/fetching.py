@@ -13,6 +13,7 @@ from textkin.errors import ModelMismatchError, StoreNotFoundError
 if TYPE_CHECKING:
     from textkin.collection import Collection
     from textkin.models.embedding_model import EmbeddingModel
+    from textkin.models.spending import Budget, Spend
 
 FetchProgress = Callable[[str, int, "int | None"], None]
 
@@ -72,6 +73,14 @@ def load_with_bar(
         )
 
 
+def begin(spend: Spend, model: str | None) -> None:
+    """Refuse a budget that can't be kept before a hosted model is asked for anything, its dimensions included."""
+    from textkin.models.providers.own_facts import PROVIDERS
+
+    if model is not None and model.partition(":")[0] in PROVIDERS:
+        spend.begin(model)
+
+
 def open_for_writing(
     place: str,
     model: str | None,
@@ -80,6 +89,7 @@ def open_for_writing(
     device: str = "cpu",
     precision: Literal["float32", "int8"] | None = None,
     threads: int | None = None,
+    budget: Budget | None = None,
 ) -> Collection:
     """Open or make a collection, with its model's weights fetched: not one byte for a model it would refuse.
 
@@ -92,7 +102,9 @@ def open_for_writing(
     if model is not None:
         refuse_other_model(place, model)
         ensure_weights(model)
-    collection = Collection(place, model, ledger=ledger, device=device, precision=precision, threads=threads)
+    collection = Collection(
+        place, model, ledger=ledger, device=device, precision=precision, threads=threads, budget=budget
+    )
     try:
         if model is None:
             ensure_model_of(collection)
@@ -127,10 +139,11 @@ def ensure_weights(name: str | None) -> None:
     Raises:
         ModelError: as `load_model`.
     """
+    from textkin.models.providers.own_facts import PROVIDERS
     from textkin.models.resolve import DEFAULT_MODEL
 
     wanted = name or DEFAULT_MODEL
-    if wanted.partition(":")[0] == "hashing":
+    if wanted.partition(":")[0] in ("hashing", *PROVIDERS):
         return
     from textkin.models.weights import fetch
 

@@ -9,7 +9,15 @@ import click
 from textkin._progress import bar
 from textkin.cli.fetching import open_for_writing
 from textkin.cli.main import INTERRUPTED
-from textkin.cli.options import engine_options, model_option, read_options, read_options_of
+from textkin.cli.money import spent_lines, telling_at_a_stop
+from textkin.cli.options import (
+    budget_of,
+    budget_options,
+    engine_options,
+    model_option,
+    read_options,
+    read_options_of,
+)
 from textkin.cli.output import counted, json_option, say, talk, write_object
 from textkin.cli.reports import index_report_lines, index_report_row, skips, tell_losses, tell_stopped
 
@@ -22,6 +30,7 @@ from textkin.cli.reports import index_report_lines, index_report_row, skips, tel
 @click.option("--keep-missing", is_flag=True, help="Keep records that are no longer in their source.")
 @click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
 @engine_options
+@budget_options
 @click.option(
     "--verbose", "-v", is_flag=True, help="Name everything that is skipped, and encodings that were guessed."
 )
@@ -37,7 +46,7 @@ def index(
     threads: int | None,
     verbose: bool,
     as_json: bool,
-    **reading: Any,
+    **given: Any,
 ) -> None:
     """Index each PATH (a file, a folder, a pattern, or - for standard input) into a collection.
 
@@ -48,12 +57,21 @@ def index(
     textkin index docs/ 'notes/*.md' --to notes.kin
     textkin index reviews.csv --text-column review --id-column no --to reviews.kin
     cat titles.txt | textkin index - --to titles.kin
+    textkin index docs/ --to paid.kin --model openai:text-embedding-3-small --max-cost 5
     """
-    options = read_options_of(reading)
+    budget = budget_of(given)
+    options = read_options_of(given)
     with (
         open_for_writing(
-            place, model, ledger=not no_ledger, device=device, precision=precision, threads=threads
+            place,
+            model,
+            ledger=not no_ledger,
+            device=device,
+            precision=precision,
+            threads=threads,
+            budget=budget,
         ) as collection,
+        telling_at_a_stop(collection.spend),
         skips(verbose) as on_skip,
     ):
         try:
@@ -65,16 +83,20 @@ def index(
             tell_stopped(place, collection.count(), ledger=not no_ledger)
             raise click.exceptions.Exit(INTERRUPTED) from None
         records = collection.count()
+        spent = collection.spend.spent()
     if verbose:
         for path, encoding in report.guessed:
             talk(f"{path}: its encoding was guessed: {encoding}")
     tell_losses(report)
     skipped = {"skipped": on_skip.skipped, "failed": on_skip.failed}
     if as_json:
-        write_object({"place": place, "records": records, **index_report_row(report), **skipped})
+        row = index_report_row(report)
+        write_object({"place": place, "records": records, **row, **skipped, "spent": spent.to_dict()})
         return
     for line in index_report_lines(report):
         say(line)
     if on_skip.skipped or on_skip.failed:
         say(f"{counted(on_skip.skipped, 'input')} skipped, {on_skip.failed:,} could not be read")
     say(f"{place} has {counted(records, 'record')} now")
+    for line in spent_lines(spent):
+        say(line)

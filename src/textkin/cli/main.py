@@ -35,6 +35,7 @@ COMMANDS = {
     "info": ("textkin.cli.records:info", "Say what a collection is."),
     "export": ("textkin.cli.copying:export", "Copy a collection to another store."),
     "import": ("textkin.cli.copying:import_", "Copy a collection from another store."),
+    "plan": ("textkin.cli.plan:plan", "Say what embedding would take: tokens, dollars, minutes."),
     "embed": ("textkin.cli.embed:embed", "Turn a file of texts into a file of vectors."),
     "models": ("textkin.cli.models:models", "Show, fetch, verify and bundle models."),
     "ledger": ("textkin.cli.ledger:ledger", "Show, limit and prune what was embedded before."),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from textkin.text.digest import well_formed
 from textkin.text.options import ReadOptions
+
+if TYPE_CHECKING:
+    from textkin.models.spending import Budget
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -72,6 +75,44 @@ def model_option(command: _Command) -> _Command:
         metavar="NAME",
         help="A model's name or folder. [default: the collection's own; all-MiniLM-L6-v2 for new data]",
     )(command)
+
+
+def price_option(command: _Command) -> _Command:
+    """``--price``; the command gets ``price``, None when it is not given."""
+    return click.option(
+        "--price",
+        type=click.FloatRange(min=0),
+        metavar="D",
+        help="Dollars a million tokens. [default: as textkin models says]",
+    )(command)
+
+
+def budget_options(command: _Command) -> _Command:
+    """``--max-cost``, ``--max-tokens`` and ``--price``; the command passes what it gets to `budget_of`."""
+    for option in (
+        price_option,
+        click.option(
+            "--max-tokens",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Stop before this run sends more tokens to the model.",
+        ),
+        click.option(
+            "--max-cost",
+            type=click.FloatRange(min=0),
+            metavar="D",
+            help="Stop before this run spends more dollars. What was embedded is kept.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def budget_of(given: dict[str, Any]) -> Budget:
+    """What the options of `budget_options` say; takes them out of ``given``."""
+    from textkin.models.spending import Budget
+
+    return Budget(given.pop("max_cost"), given.pop("max_tokens"), given.pop("price"))
 
 
 def engine_options(command: _Command) -> _Command:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from textkin.types import Matrix, Model
+from textkin.types import Matrix, Model, Role
 
 TOLERANCE = 1e-4
 """Two engines give the same vectors when every canary's cosine is at least 1 - TOLERANCE."""
@@ -46,11 +46,17 @@ def fingerprint(facts: Mapping[str, object]) -> str:
 
 def canary_vectors(model: Model) -> Matrix:
     """The vectors ``(16, dimensions)`` of the canary texts, each in its role; zero where the model refuses one."""
-    answers = (model.embed(CANARIES[:_DOCUMENTS], "document"), model.embed(CANARIES[_DOCUMENTS:], "query"))
-    for answer in answers:
+    rows: list[Matrix] = []
+    parts: tuple[tuple[tuple[str, ...], Role], ...] = (
+        (CANARIES[:_DOCUMENTS], "document"),
+        (CANARIES[_DOCUMENTS:], "query"),
+    )
+    for texts, role in parts:
+        answer = model.embed(texts, role)
         if answer.stopped is not None:
             raise answer.stopped
-    return np.concatenate([answer.vectors for answer in answers])
+        rows.append(answer.vectors)
+    return np.concatenate(rows)
 
 
 def same_vectors(a: Matrix, b: Matrix, tolerance: float = TOLERANCE) -> bool:

@@ -59,6 +59,7 @@ class Spent:
         saved_tokens: their tokens; 0 where the model doesn't tell its tokens.
         saved_dollars: for ``saved_tokens``.
         price: dollars a million tokens.
+        model: that others run and that was used; None: none was.
     """
 
     tokens: int
@@ -69,6 +70,7 @@ class Spent:
     saved_tokens: int
     saved_dollars: float | None
     price: float | None
+    model: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -192,6 +194,7 @@ class Spend:
                 saved_tokens=self._saved_tokens,
                 saved_dollars=self._dollars(self._saved_tokens),
                 price=self._price,
+                model=self._name,
             )
 
     def _left(self) -> int | None:

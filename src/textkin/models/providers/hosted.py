@@ -31,6 +31,9 @@ class HostedModel:
         batch_dollars_per_million_tokens: the price of OpenAI's Batch API; None: not known, or there is none.
         widths: the dimensions that can be asked for, where they are but a few.
         licence: what the publisher says.
+        tokens_per_minute: that an account may send; None: not known.
+        texts_per_minute: the same in texts.
+        rate_source: where these two were found.
         added: whether it comes from the user's file alone.
     """
 
@@ -48,6 +51,9 @@ class HostedModel:
     batch_dollars_per_million_tokens: float | None = None
     widths: tuple[int, ...] = ()
     licence: str = "proprietary"
+    tokens_per_minute: int | None = None
+    texts_per_minute: int | None = None
+    rate_source: str = ""
     added: bool = False
 
 
@@ -113,6 +119,8 @@ def _changed(model: HostedModel, facts: OwnFacts) -> HostedModel:
         # What was found out about the price that this one replaces says nothing about it.
         changes = {"batch_dollars_per_million_tokens": None, "checked": "", **changes}
         changes.setdefault("source", str(facts.file))
+    if "tokens_per_minute" in changes:
+        changes["rate_source"] = str(facts.file)
     return dataclasses.replace(model, **changes)
 
 
@@ -127,5 +135,6 @@ def _added(name: str, facts: OwnFacts) -> HostedModel:
         "source": str(facts.file),
         "runs": provider,
         "licence": "not stated",
+        "rate_source": str(facts.file),
     }
-    return HostedModel(name=name, provider=provider, model=model, added=True, **{**plain, **facts.given})  # type: ignore[arg-type]
+    return HostedModel(name=name, provider=provider, model=model, added=True, **{**plain, **facts.given})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textkin._places import models_file
 from textkin.errors import InputError
 from textkin.models.providers.cohere import cohere_info, estimated_tokens
 from textkin.models.providers.hosted import find_hosted, split_name
 from textkin.models.providers.openai import check_dimensions, openai_info
-from textkin.models.providers.own_facts import PROVIDERS, models_file
+from textkin.models.providers.own_facts import PROVIDERS
 from textkin.models.providers.tokens import TokenCounter
 from textkin.text.digest import well_formed
 from textkin.types import ModelInfo, Role

@@ -20,6 +20,7 @@ _TOKENIZERS: Final = ("cl100k_base", "o200k_base")
 _KEYS: Final = {
     "dimensions": "a whole number over 0",
     "max_tokens": "a whole number over 0",
+    "tokens_per_minute": "a whole number over 0",
     "dollars_per_million_tokens": "a number, 0 or more",
     "batch_dollars_per_million_tokens": "a number, 0 or more",
     "tokenizer": f"one of {', '.join(_TOKENIZERS)}",
@@ -90,7 +91,7 @@ def _checked(file: Path, name: str, entry: Any, catalog: Mapping[str, int]) -> d
 
 
 def _fits(key: str, value: Any) -> bool:
-    if key in ("dimensions", "max_tokens"):
+    if key in ("dimensions", "max_tokens", "tokens_per_minute"):
         return _is_count(value)
     if key.endswith("dollars_per_million_tokens"):
         return isinstance(value, (int, float)) and type(value) is not bool and math.isfinite(value) and value >= 0

@@ -13,10 +13,11 @@ from textkin.ledger import Ledger, embed
 from textkin.models.providers.cohere import CohereModel
 from textkin.models.providers.openai import OpenAIModel
 from textkin.models.providers.sending import Patience
+from textkin.models.spending import Budget, Spend
 
 
 def main() -> None:
-    name, texts_file, ledger_file, answer_file, request, in_flight = sys.argv[1:]
+    name, texts_file, ledger_file, answer_file, request, in_flight, cap = sys.argv[1:]
     texts: list[str] = json.loads(Path(texts_file).read_text(encoding="utf-8"))
     patience = Patience(tries=12, first_wait=0.002, in_flight=int(in_flight), least=1, most=int(request))
     provider, _, model_name = name.partition(":")
@@ -26,7 +27,8 @@ def main() -> None:
         else CohereModel(model_name, patience=patience)
     )
     answer: dict[str, object] = {}
-    with Ledger(Path(ledger_file)) as ledger:
+    spend = Spend(Budget(max_tokens=int(cap) if cap else None))
+    with Ledger(Path(ledger_file)) as ledger, spend.counting():
         try:
             result = embed(model, texts, "document", ledger)
         except TextkinError as error:
@@ -35,6 +37,8 @@ def main() -> None:
             np.save(Path(answer_file).with_suffix(".npy"), result.vectors)
             answer["failed"] = {str(row): reason for row, reason in result.failed.items()}
             answer["from_ledger"] = result.from_ledger
+    spent = spend.spent()
+    answer["spent"] = [spent.tokens, spent.lost_tokens]
     Path(answer_file).write_text(json.dumps(answer), encoding="utf-8")
 
 

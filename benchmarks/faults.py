@@ -20,8 +20,10 @@ from _common import Goal, Report, Table, arguments, command_line, environment_wi
 from textkin.ledger import Ledger
 from textkin.models.fingerprint import CANARIES
 from textkin.models.hashing import HashingModel
+from textkin.models.providers.tokens import TokenCounter, most_tokens
 from textkin.testing import Asked, ProviderServer
 from textkin.testing.billing import text_digest
+from textkin.testing.server import count_words
 from textkin.types import Matrix
 
 PASSING = ("429", "500", "502", "503", "reset", "slow", "cut", "truncated", "short", "long", "wrong-length",
@@ -97,12 +99,13 @@ class Run:
         self._texts_file.write_text(json.dumps(texts.rows), encoding="utf-8")
         self._start = time.monotonic()
 
-    def start(self, server: ProviderServer) -> subprocess.Popen[bytes]:
-        """A process that embeds what is not in the ledger yet."""
+    def start(self, server: ProviderServer, cap: int | None = None) -> subprocess.Popen[bytes]:
+        """A process that embeds what is not in the ledger yet, for so many tokens at most."""
         self.answer.unlink(missing_ok=True)
         script = Path(__file__).with_name("_fault_child.py")
         files = [str(self._texts_file), str(self.ledger), str(self.answer)]
         command = [sys.executable, str(script), self.name, *files, str(self.texts.request), str(IN_FLIGHT)]
+        command.append("" if cap is None else str(cap))
         environment = environment_with(server.environment)
         with (self.folder / "stderr.txt").open("ab") as errors:
             return subprocess.Popen(
@@ -199,8 +202,18 @@ def drawn(shares: dict[str, float], seed: int) -> Callable[[Asked], str | None]:
     return fault
 
 
-def serving(plan: Callable[[Asked], str | None]) -> ProviderServer:
-    return ProviderServer(plan, key=_KEY, refuse=is_bad, retry_after=0.005, slow=0.02, latency=0.002)
+def serving(
+    plan: Callable[[Asked], str | None], count_tokens: Callable[[str], int] = count_words
+) -> ProviderServer:
+    return ProviderServer(
+        plan,
+        key=_KEY,
+        refuse=is_bad,
+        retry_after=0.005,
+        slow=0.02,
+        latency=0.002,
+        count_tokens=count_tokens,
+    )
 
 
 def passing_run(
@@ -237,6 +250,37 @@ def ending_run(provider: str, kind: str, texts: Texts, folder: Path) -> Outcome:
             run.wrong(f"{len(charged - run.kept())} texts were paid and are not in the ledger")
         closed[0] = False
         return run.finished(run.answered(run.start(server)), server, 0)
+
+
+def capped_run(provider: str, share: float, texts: Texts, folder: Path, seed: int) -> Outcome:
+    """A cap of a third of what all costs, under faults of every kind; the same again until all is done."""
+    run = Run(provider, "a cap a run, 16 kinds", texts, folder)
+    plan = counted(run, drawn(dict.fromkeys(PASSING, share / len(PASSING)), seed))
+    count = TokenCounter("cl100k_base")
+    with serving(plan, lambda text: count([text])[0]) as server:
+        # Cohere's tokens are only known to be no more than bytes, and lost answers count, too.
+        canaries = count(CANARIES) if provider == "openai" else most_tokens(CANARIES)
+        cap = sum(count(texts.rows)) // 3 + sum(canaries)  # these come first, the first time
+        stops = 0
+        for _ in range(30):
+            before = server.billing.tokens + server.billing.spoilt_tokens
+            told = run.answered(run.start(server, cap))
+            charged = server.billing.tokens + server.billing.spoilt_tokens - before
+            if charged > cap:
+                run.wrong(f"{charged:,} tokens were charged under a cap of {cap:,}")
+            if charged > sum(told.get("spent", (0, 0))):
+                run.wrong(f"{charged:,} tokens were charged, and {told.get('spent')} told")
+            if "stopped" not in told:
+                break
+            stops += 1
+            if told["stopped"][0] != "BudgetError":
+                run.wrong(f"it was to stop at its cap, and said {told['stopped']}")
+                break
+        else:
+            run.wrong("thirty runs were not enough")
+        if not stops:
+            run.wrong("the cap was never reached")
+        return run.finished(told, server, 0)
 
 
 def killed_run(provider: str, kills: int, share: float, texts: Texts, folder: Path, seed: int) -> Outcome:
@@ -278,7 +322,7 @@ def main() -> int:
     parser.add_argument("--bad", type=float, default=0.003, help="share of texts that the provider refuses")
     parser.add_argument("--request", type=int, default=80, help="texts in a request at most")
     parser.add_argument("--providers", default=",".join(PROVIDERS))
-    parser.add_argument("--kinds", default=",".join((*PASSING, *ENDING, "400")))
+    parser.add_argument("--kinds", default=",".join((*PASSING, *ENDING, "400", "cap")))
     parser.add_argument("--kills", type=int, default=20, help="for each provider")
     parser.add_argument("--seed", type=int, help="of faults and moments; by default it differs from run to run")
     options = parser.parse_args()
@@ -295,6 +339,8 @@ def main() -> int:
                     done = killed_run(provider, options.kills, options.share, texts, folder, seed)
                 elif kind in ENDING:
                     done = ending_run(provider, kind, texts, folder)
+                elif kind == "cap":
+                    done = capped_run(provider, options.share, texts, folder, seed)
                 elif kind == "400":
                     done = passing_run(provider, PASSING, options.share, many_bad, folder, seed)
                     done.what = "400: ten times the bad texts, all kinds"
@@ -340,7 +386,8 @@ def fill(
         "ones, because they are numbered. 401, 403, 404 and a used-up quota end the first process in the middle: "
         "what was answered must be in the ledger, no more requests may be sent than are in flight, and the same "
         f"again does the rest. A kill may lose {IN_FLIGHT} requests at most: those whose answers were not in the "
-        "ledger yet.",
+        "ledger yet. Where there is a cap, what the server charged in a run, spoilt answers included, is never "
+        "more than the cap, nor than what the run said.",
         *problems[:50],
     ]
 

@@ -133,12 +133,13 @@ class CohereModel:
         try:
             return call()
         except self._sdk.core.api_error.ApiError as error:
-            # Without its body, which may repeat what was sent.
-            raise self._translated(error.status_code, error.headers or {}) from None
+            ours = self._translated(error.status_code, error.headers or {})
         except (self._web.HTTPError, OSError) as error:
-            raise PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error)) from None
+            ours = PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error))
         except ValueError as error:
-            raise PassingError(f"an answer that can't be read ({type(error).__name__})") from None
+            ours = PassingError(f"an answer that can't be read ({type(error).__name__})")
+        # Outside of the handler: there the SDK's error, which may repeat the key, would come along as its context.
+        raise ours
 
     def _translated(self, status: int | None, headers: Mapping[str, str]) -> Exception:
         if status in (401, 403, 498):

@@ -240,37 +240,38 @@ def asked(sdk: Any, call: Callable[[], Any], model: str) -> Any:
     """
     try:
         return call()
-    except (sdk.AuthenticationError, sdk.PermissionDeniedError) as error:
-        raise CredentialsError(
-            f"openai:{model}: the key in OPENAI_API_KEY was refused (HTTP {error.status_code}); "
-            "check it and its rights"
-        ) from None
-    except sdk.NotFoundError:
-        raise ModelNotFoundError(f"openai:{model}: the server knows no such model or path (HTTP 404)") from None
-    except sdk.RateLimitError as error:
-        if error.code in _NO_CREDIT:
-            raise _no_credit(model) from None
-        wait = wait_asked(error.response.headers)
-        raise PassingError("too many requests (HTTP 429)", wait, 0, crowded=True) from None
-    except (sdk.BadRequestError, sdk.UnprocessableEntityError) as error:
-        raise RefusedError(f"the provider refused it (HTTP {error.status_code}{_code(error)})") from None
-    except sdk.APIStatusError as error:
-        if error.status_code == 413:
-            raise RefusedError("the provider found it too large (HTTP 413)") from None
-        if error.status_code == 402:
-            raise _no_credit(model) from None
-        if is_final(error.status_code):
-            raise ProviderError(
-                f"openai:{model}: the server doesn't take such requests (HTTP {error.status_code}); "
-                "check OPENAI_BASE_URL"
-            ) from None
-        wait = wait_asked(error.response.headers)
-        reason = f"an error of the provider (HTTP {error.status_code})"
-        raise PassingError(reason, wait, billed_by_status(error.status_code)) from None
-    except sdk.APIConnectionError as error:
-        raise PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error.__cause__)) from None
-    except (sdk.APIError, ValueError) as error:
-        raise PassingError(f"an answer that can't be read ({type(error).__name__})") from None
+    except (sdk.OpenAIError, ValueError) as error:
+        ours = _translated(sdk, error, model)
+    # Outside of the handler: there the SDK's error, which may repeat the key, would come along as its context.
+    raise ours
+
+
+def _translated(sdk: Any, error: Any, model: str) -> Exception:
+    if isinstance(error, sdk.APIConnectionError):
+        return PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error.__cause__))
+    if not isinstance(error, sdk.APIStatusError):
+        return PassingError(f"an answer that can't be read ({type(error).__name__})")
+    status = error.status_code
+    wait = wait_asked(error.response.headers)
+    if status in (401, 403):
+        return CredentialsError(
+            f"openai:{model}: the key in OPENAI_API_KEY was refused (HTTP {status}); check it and its rights"
+        )
+    if status == 404:
+        return ModelNotFoundError(f"openai:{model}: the server knows no such model or path (HTTP 404)")
+    if status == 402 or (status == 429 and error.code in _NO_CREDIT):
+        return _no_credit(model)
+    if status == 429:
+        return PassingError("too many requests (HTTP 429)", wait, 0, crowded=True)
+    if status in (400, 422):
+        return RefusedError(f"the provider refused it (HTTP {status}{_code(error)})")
+    if status == 413:
+        return RefusedError("the provider found it too large (HTTP 413)")
+    if is_final(status):
+        return ProviderError(
+            f"openai:{model}: the server doesn't take such requests (HTTP {status}); check OPENAI_BASE_URL"
+        )
+    return PassingError(f"an error of the provider (HTTP {status})", wait, billed_by_status(status))
 
 
 def _no_credit(model: str) -> QuotaError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -137,6 +137,21 @@ class Model(Protocol):
 
     def count_tokens(self, texts: Sequence[str], role: Role = "document") -> list[int]:
         """Tokens of each text as it would be sent, special tokens included, before any cut."""
+        ...
+
+
+@runtime_checkable
+class PartwiseModel(Model, Protocol):
+    """A model whose answers come one by one, so that each can be kept as soon as it is there."""
+
+    def embed_parts(
+        self, texts: Sequence[str], role: Role = "document"
+    ) -> Iterator[tuple[Sequence[int], Embedded]]:
+        """Embed texts; gives rows with what came back for them, in any order, each row once at most.
+
+        What ended the work early is in the last part's ``stopped``. An interrupt (Ctrl-C) is raised after the
+        answers that were on their way.
+        """
         ...
 
 

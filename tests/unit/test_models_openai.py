@@ -22,7 +22,7 @@ from textkin.errors import (
 )
 from textkin.ledger import Ledger
 from textkin.models.hashing import HashingModel
-from textkin.models.providers.openai import OpenAIModel, wait_asked
+from textkin.models.providers.openai import OpenAIModel
 from textkin.models.providers.sending import Patience
 from textkin.testing import Asked, ProviderServer
 from textkin.testing.faults import LOST, SPOILT
@@ -192,17 +192,3 @@ def test_the_key_is_in_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) >= 2
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ({}, None),
-        ({"retry-after": "3"}, 3.0),
-        ({"retry-after": "3", "retry-after-ms": "250"}, 0.25),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
-        ({"retry-after": "-1"}, None),
-    ],
-)
-def test_the_wait_that_is_asked_for(headers: dict[str, str], expected: float | None) -> None:
-    assert wait_asked(headers) == expected

@@ -24,7 +24,7 @@ from textkin.models.spending import Budget, Spend, current_spend
 from textkin.testing import ProviderServer
 
 NAME = "openai:text-embedding-3-small"
-QUICK = Patience(tries=12, first_wait=0.001, in_flight=4, least=16)
+QUICK = Patience(tries=12, first_wait=0.001, in_flight=4, least=16, most=16)
 TEXTS = [f"text number {n} has some words of its own" for n in range(300)]
 COUNT = TokenCounter("cl100k_base")
 TOKENS = sum(COUNT(TEXTS))

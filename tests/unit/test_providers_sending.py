@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import numpy as np
 import pytest
 
-from textkin.errors import ProviderError, QuotaError
+from textkin.errors import BudgetError, ModelError, ProviderError, QuotaError
+from textkin.models.providers.gate import Gate, duration, wait_asked
 from textkin.models.providers.packing import RequestLimits, pack
-from textkin.models.providers.sending import Answered, Answers, PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError, send_all
+from textkin.types import Matrix
 
 QUICK = Patience(tries=4, first_wait=0.001, in_flight=4)
 
@@ -20,10 +29,32 @@ def vectors_of(texts: list[str]) -> Answered:
     return Answered(np.array([[float(text.split()[0]), 1.0] for text in texts], dtype=np.float32))
 
 
+@dataclass
+class Answers:
+    vectors: Matrix
+    failed: dict[int, str] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    stopped: ModelError | BudgetError | None = None
+
+
 def send_texts(
-    send: Callable[[list[str]], Answered], texts: list[str], patience: Patience = QUICK, size: int = 7
+    send: Callable[[list[str]], Answered],
+    texts: list[str],
+    patience: Patience = QUICK,
+    size: int = 7,
+    gate: Gate | None = None,
 ) -> Answers:
-    return send_all(send, texts, [1] * len(texts), 2, RequestLimits(size, 1000), patience)
+    answers = Answers(np.zeros((len(texts), 2), dtype=np.float32))
+    for part in send_all(send, texts, [1] * len(texts), RequestLimits(size, 1000), patience, gate):
+        assert answers.done.isdisjoint(part.rows)
+        if part.vectors is not None:
+            answers.vectors[part.rows.start : part.rows.stop] = part.vectors
+            answers.done.update(part.rows)
+        elif part.failed is not None:
+            answers.failed.update(dict.fromkeys(part.rows, part.failed))
+        else:
+            answers.stopped = part.stopped
+    return answers
 
 
 def test_requests_keep_both_limits_and_the_order() -> None:
@@ -35,14 +66,9 @@ def test_requests_keep_both_limits_and_the_order() -> None:
 
 
 def test_rows_are_in_the_texts_order() -> None:
-    texts = [f"{n} x" for n in range(100)]
-    told: list[int] = []
-    answers = send_all(
-        vectors_of, texts, [1] * 100, 2, RequestLimits(7, 1000), QUICK, lambda done, _: told.append(done)
-    )
+    answers = send_texts(vectors_of, [f"{n} x" for n in range(100)])
     assert answers.vectors[:, 0].tolist() == list(range(100))
     assert answers.done == set(range(100))
-    assert told[-1] == 100
 
 
 def test_what_passes_is_tried_again_and_paid_once() -> None:
@@ -136,5 +162,188 @@ def test_a_block_of_the_ledger_is_shared_out_over_the_requests_in_flight() -> No
 
     for count, expected in ((512, [64] * 8), (100, [64, 36]), (20_000, [2048] * 9 + [1568])):
         sizes.clear()
-        send_all(send, ["x"] * count, [1] * count, 2, RequestLimits(2048, 300_000), Patience())
+        list(send_all(send, ["x"] * count, [1] * count, RequestLimits(2048, 300_000), Patience()))
         assert sorted(sizes, reverse=True) == expected
+
+
+def test_an_answer_is_given_before_the_others_are_there() -> None:
+    held = threading.Event()
+
+    def send(texts: list[str]) -> Answered:
+        if texts[0] != "0 x":
+            assert held.wait(10)
+        return vectors_of(texts)
+
+    texts = [f"{n} x" for n in range(28)]
+    parts = send_all(send, texts, [1] * 28, RequestLimits(7, 1000), QUICK)
+    assert next(parts).rows == range(7)
+    held.set()
+    assert sorted(part.rows.start for part in parts) == [7, 14, 21]
+
+
+def test_who_stops_listening_stops_the_work() -> None:
+    calls = Counter[str]()
+
+    def send(texts: list[str]) -> Answered:
+        calls[texts[0]] += 1
+        time.sleep(0.01)
+        return vectors_of(texts)
+
+    parts = send_all(send, [f"{n} x" for n in range(700)], [1] * 700, RequestLimits(7, 1000), QUICK)
+    next(parts)
+    parts.close()
+    time.sleep(0.1)
+    assert calls.total() < 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
+def test_ctrl_c_waits_for_what_is_on_its_way_and_sends_nothing_more() -> None:
+    sent = Counter[str]()
+    on_their_way = threading.Barrier(5)
+
+    def send(texts: list[str]) -> Answered:
+        sent.update(texts)
+        on_their_way.wait(10)
+        time.sleep(0.2)
+        return vectors_of(texts)
+
+    def interrupt() -> None:
+        on_their_way.wait(10)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    waiting = threading.Thread(target=interrupt)
+    waiting.start()
+    got: list[int] = []
+    parts = send_all(send, [f"{n} x" for n in range(70)], [1] * 70, RequestLimits(7, 1000), QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        got.extend(row for part in parts for row in part.rows)
+    waiting.join()
+    assert len(got) == len(sent) == 28
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
+def test_ctrl_c_ends_a_backoff_at_once() -> None:
+    asked = threading.Event()
+
+    def send(texts: list[str]) -> Answered:
+        asked.set()
+        raise PassingError("busy", 30.0, crowded=True)
+
+    def interrupt() -> None:
+        asked.wait(10)
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    waiting = threading.Thread(target=interrupt)
+    waiting.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(send_all(send, ["1 x"] * 70, [1] * 70, RequestLimits(7, 1000), QUICK))
+    waiting.join()
+    assert time.monotonic() - start < 5
+
+
+def test_too_many_requests_hold_back_everybody() -> None:
+    guard, times = threading.Lock(), list[float]()
+
+    def send(texts: list[str]) -> Answered:
+        with guard:
+            times.append(time.monotonic())
+            first = len(times) == 1
+        if first:
+            raise PassingError("busy", 0.3, crowded=True)
+        time.sleep(0.05)
+        return vectors_of(texts)
+
+    answers = send_texts(send, [f"{n} x" for n in range(140)])
+    assert answers.stopped is None
+    # Three more were on their way when the first was told to wait; nobody started within the wait.
+    within = [when for when in times if times[0] + 0.02 < when < times[0] + 0.29]
+    assert not within
+    assert len(times) == 21
+
+
+def test_too_many_requests_do_not_use_up_the_tries_while_others_are_answered() -> None:
+    guard, allowed = threading.Lock(), [0]
+
+    def send(texts: list[str]) -> Answered:
+        with guard:
+            allowed[0] += 1
+            turn = allowed[0]
+        if turn % 6:  # five of six are refused, whosever they are
+            raise PassingError("busy", 0.0, crowded=True)
+        return vectors_of(texts)
+
+    answers = send_texts(send, [f"{n} x" for n in range(350)], Patience(tries=7, first_wait=0.001, in_flight=1))
+    assert answers.stopped is None
+    assert len(answers.done) == 350
+
+
+def test_a_wait_beyond_patience_ends_the_work_and_is_told() -> None:
+    def send(texts: list[str]) -> Answered:
+        raise PassingError("too many requests", 7200.0, crowded=True)
+
+    answers = send_texts(send, ["1 x"])
+    assert isinstance(answers.stopped, ProviderError)
+    assert "120 minutes" in str(answers.stopped)
+
+
+def test_an_allowance_that_is_used_up_holds_back_until_enough_came_back() -> None:
+    now = [100.0]
+    gate = Gate(lambda: now[0])
+    assert gate.wait(10**6) == 0
+    gate.told(
+        {
+            "x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "1",
+            "x-ratelimit-reset-requests": "59s",
+            "x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "500",
+            "x-ratelimit-reset-tokens": "55s",
+        }
+    )  # fmt: skip
+    assert gate.wait(2000) == pytest.approx(15)  # 1,500 tokens short, and 100 come back a second
+    now[0] += 15.01
+    assert gate.wait(2000) == 0
+    assert gate.wait(100) == pytest.approx(1, abs=0.05)
+    gate.told({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "20ms"})
+    gate.told({"x-ratelimit-remaining-tokens": "100000", "x-ratelimit-reset-tokens": "0s"})
+    assert gate.wait(10) == pytest.approx(0.02)
+    gate.hold(3)
+    assert gate.wait(10) == pytest.approx(3)
+    now[0] += 3.5
+    assert gate.wait(10) == 0
+
+
+def test_a_request_larger_than_the_whole_allowance_goes_when_all_of_it_is_there() -> None:
+    now = [0.0]
+    gate = Gate(lambda: now[0])
+    gate.told(
+        {
+            "x-ratelimit-limit-tokens": "1000", "x-ratelimit-remaining-tokens": "0",
+            "x-ratelimit-reset-tokens": "10",
+        }
+    )  # fmt: skip
+    assert gate.wait(5000) == pytest.approx(10)
+    now[0] = 10.1
+    assert gate.wait(5000) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("6m0s", 360), ("20ms", 0.02), ("1.5", 1.5), ("1h2m3.5s", 3723.5), ("0s", 0), ("", None), ("soon", None),
+     ("1 s", None), ("-3", None), ("nan", None)],
+)  # fmt: skip
+def test_durations(text: str, seconds: float | None) -> None:
+    assert duration(text) == seconds
+
+
+def test_the_wait_that_is_asked_for() -> None:
+    def at(seconds: float) -> dict[str, str]:
+        return {"retry-after": format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)}
+
+    assert wait_asked({}) is None
+    assert wait_asked({"retry-after": "3"}) == 3.0
+    assert wait_asked({"retry-after": "3", "retry-after-ms": "250"}) == 0.25
+    assert wait_asked(at(30)) == pytest.approx(30, abs=2)
+    assert wait_asked(at(-30)) == 0
+    for nonsense in ("-1", "soon", "inf", "nan", "Wed, 99 Foo 2026 07:28:00 GMT"):
+        assert wait_asked({"retry-after": nonsense}) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,13 +16,14 @@ from textkin.ledger.entries import Remembered
 from textkin.models.fingerprint import canary_vectors
 from textkin.models.spending import current_spend
 from textkin.text.digest import text_digest, well_formed
-from textkin.types import Embedded, Matrix, Model, Progress, Role
+from textkin.types import Embedded, Matrix, Model, PartwiseModel, Progress, Role
 from textkin.vectors.similarity import normalize
 
 _UNIT_TOLERANCE = 1e-6
 _FIRST_BLOCK = 64
 _LEAST_BLOCK = 16
 _BLOCK_SECONDS = 2.0
+_PARTWISE_BLOCK = 32_768
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +68,7 @@ def embed(
             embeds all.
         progress: called with (texts done, texts in all); those from the ledger count.
         block: most different texts sent at a time; what a crash can lose. Fewer are sent where that many would
-            take longer than two seconds.
+            take longer than two seconds. A `PartwiseModel` is sent more: each of its answers is kept as it comes.
         name_of: how an error names the text of a row.
 
     Raises:
@@ -104,42 +105,59 @@ def embed(
         work.report(0)
     if missing and ledger is not None and not ledger.knows(info.fingerprint):
         ledger.remember_model(info, canary_vectors(model))
-    start, size = 0, min(block, _FIRST_BLOCK)
+    partwise = isinstance(model, PartwiseModel)
+    start, size = 0, (max(block, _PARTWISE_BLOCK) if partwise else min(block, _FIRST_BLOCK))
     while start < len(missing):
         began = time.monotonic()
-        part = missing[start : start + size]
+        whole_block = missing[start : start + size]
         if spend.limited:
-            part = part[: affordable(model, [whole[rows_of[digest][0]] for digest in part], role, spend)]
-        start += len(part)
-        owners = [rows_of[digest] for digest in part]
-        answer = model.embed([whole[rows[0]] for rows in owners], role, work.within(owners))
-        if answer.billed is None:
-            spend.settle(0, int(np.sum(answer.tokens)))
-        answered = [
-            place for place in range(len(part)) if place not in answer.failed and place not in answer.unanswered
-        ]
-        for place, reason in answer.failed.items():
-            work.fail(owners[place], reason)
-        if len(answered) < len(part):
-            answer = _rows(answer, answered)
-            part, owners = [part[place] for place in answered], [owners[place] for place in answered]
-        vectors = checked(answer, [name_of(rows[0]) for rows in owners], info.name, info.dimensions)
-        if ledger is not None:
-            vectors = ledger.put(
-                info.fingerprint, key, part, vectors, tokens=answer.tokens, truncated=answer.truncated
-            )
-        cut = frozenset(answer.truncated)
-        for place, rows in enumerate(owners):
-            work.take(rows, Remembered(vectors[place], int(answer.tokens[place]), place in cut))
-        tokens += int(np.sum(answer.tokens))
-        work.report(0)
-        if answer.stopped is not None:
-            raise answer.stopped
-        fitting = max(len(part), 1) * _BLOCK_SECONDS / max(time.monotonic() - began, 1e-3)
-        size = int(min(block, max(_LEAST_BLOCK, fitting)))
+            fitting_texts = [whole[rows_of[digest][0]] for digest in whole_block]
+            whole_block = whole_block[: affordable(model, fitting_texts, role, spend)]
+        start += len(whole_block)
+        sent = [whole[rows_of[digest][0]] for digest in whole_block]
+        for places, answer in _answers(model, sent, role, work, [rows_of[digest] for digest in whole_block]):
+            if answer.billed is None:
+                spend.settle(0, int(np.sum(answer.tokens)))
+            part = [whole_block[place] for place in places]
+            owners = [rows_of[digest] for digest in part]
+            answered = [
+                place
+                for place in range(len(part))
+                if place not in answer.failed and place not in answer.unanswered
+            ]
+            for place, reason in answer.failed.items():
+                work.fail(owners[place], reason)
+            if len(answered) < len(part):
+                answer = _rows(answer, answered)
+                part, owners = [part[place] for place in answered], [owners[place] for place in answered]
+            vectors = checked(answer, [name_of(rows[0]) for rows in owners], info.name, info.dimensions)
+            if ledger is not None and part:
+                vectors = ledger.put(
+                    info.fingerprint, key, part, vectors, tokens=answer.tokens, truncated=answer.truncated
+                )
+            cut = frozenset(answer.truncated)
+            for place, rows in enumerate(owners):
+                work.take(rows, Remembered(vectors[place], int(answer.tokens[place]), place in cut))
+            tokens += int(np.sum(answer.tokens))
+            work.report(0)
+            if answer.stopped is not None:
+                raise answer.stopped
+        if not partwise:
+            fitting = max(len(whole_block), 1) * _BLOCK_SECONDS / max(time.monotonic() - began, 1e-3)
+            size = int(min(block, max(_LEAST_BLOCK, fitting)))
     embedded = len(missing) - work.refused
     failed = dict(sorted(work.failed.items()))
     return LedgerResult(work.vectors, from_ledger, embedded, tuple(sorted(work.truncated)), tokens, failed)
+
+
+def _answers(
+    model: Model, texts: Sequence[str], role: Role, work: _Work, owners: list[list[int]]
+) -> Iterator[tuple[Sequence[int], Embedded]]:
+    """What the model says of these texts: all at once, or part by part as it comes."""
+    if isinstance(model, PartwiseModel):
+        yield from model.embed_parts(texts, role)
+    else:
+        yield range(len(texts)), model.embed(texts, role, work.within(owners))
 
 
 def _rows(answer: Embedded, kept: Sequence[int]) -> Embedded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -62,5 +63,10 @@ class HashingModel:
             padded = f"<{word}>"
             features.extend((padded[i : i + 3], 0.3) for i in range(len(padded) - 2))
         for feature, weight in features:
-            code = int.from_bytes(hashlib.blake2b(feature.encode(), digest_size=8).digest(), "little")
+            code = _code(feature)
             row[code % len(row)] += weight if code >> 63 else -weight
+
+
+@lru_cache(maxsize=1 << 15)
+def _code(feature: str) -> int:
+    return int.from_bytes(hashlib.blake2b(feature.encode(), digest_size=8).digest(), "little")

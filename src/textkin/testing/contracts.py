@@ -127,7 +127,7 @@ def openai_request(body: Mapping[str, Any], texts: list[str], rules: Rules) -> R
 def openai_answer(request: Request, vectors: Matrix) -> dict[str, Any]:
     """The answer that the contract promises."""
     data = [
-        {"object": "embedding", "index": place, "embedding": _openai_vector(row.tolist(), request.base64)}
+        {"object": "embedding", "index": place, "embedding": _vector(row.tolist(), request.base64)}
         for place, row in enumerate(vectors)
     ]
     usage = {"prompt_tokens": request.tokens, "total_tokens": request.tokens}
@@ -154,9 +154,7 @@ def spoilt_openai(answer: dict[str, Any], kind: str, encoded: bool) -> dict[str,
     elif kind == "null":
         data = [{**first, "embedding": None}, *data[1:]]
     else:
-        vector = first["embedding"]
-        plain = np.frombuffer(base64.b64decode(vector), dtype="<f4").tolist() if encoded else vector
-        data = [{**first, "embedding": _openai_vector(_spoilt_vector(plain, kind), encoded)}, *data[1:]]
+        data = [{**first, "embedding": _spoilt(first["embedding"], kind, encoded)}, *data[1:]]
     return {**answer, "data": data}
 
 
@@ -186,8 +184,9 @@ def cohere_request(body: Mapping[str, Any], texts: list[str], rules: Rules) -> R
     width = body.get("output_dimension")
     if width is not None and (model != "embed-v4.0" or width not in _V4_DIMENSIONS):
         raise Refused(f"invalid request: {model} can't give output_dimension {width}")
-    if (body.get("embedding_types") or ["float"]) != ["float"]:
-        raise Refused("invalid request: this test server gives embedding_types float only")
+    kinds = body.get("embedding_types") or ["float"]
+    if kinds not in (["float"], ["base64"]):
+        raise Refused("invalid request: this test server gives embedding_types float or base64, one at a time")
     truncate = body.get("truncate") or "END"
     if truncate not in ("NONE", "START", "END"):
         raise Refused("invalid request: truncate must be NONE, START or END")
@@ -201,7 +200,7 @@ def cohere_request(body: Mapping[str, Any], texts: list[str], rules: Rules) -> R
     if any(rules.refuse(text) for text in texts):
         raise Refused("invalid request: a text was refused")
     charged = sum(min(count, limit) for count in counts)
-    return Request(str(model), tuple(texts), width or full, body["input_type"], False, charged)
+    return Request(str(model), tuple(texts), width or full, body["input_type"], kinds == ["base64"], charged)
 
 
 def cohere_answer(request: Request, vectors: Matrix, number: int) -> dict[str, Any]:
@@ -209,7 +208,9 @@ def cohere_answer(request: Request, vectors: Matrix, number: int) -> dict[str, A
     return {
         "id": f"request-{number}",
         "response_type": "embeddings_by_type",
-        "embeddings": {"float": vectors.tolist()},
+        "embeddings": {
+            "base64" if request.base64 else "float": [_vector(row.tolist(), request.base64) for row in vectors]
+        },
         "texts": list(request.texts),
         "meta": {"api_version": {"version": "2"}, "billed_units": {"input_tokens": request.tokens}},
     }
@@ -222,7 +223,8 @@ def cohere_refusal(message: str) -> dict[str, Any]:
 
 def spoilt_cohere(answer: dict[str, Any], kind: str) -> dict[str, Any]:
     """An answer that breaks the contract in the named way; each text stays beside its vector."""
-    vectors, texts = answer["embeddings"]["float"], answer["texts"]
+    ((encoding, vectors),) = answer["embeddings"].items()
+    texts = answer["texts"]
     if kind == "short":
         vectors, texts = vectors[:-1], texts[:-1]
     elif kind == "long":
@@ -234,8 +236,8 @@ def spoilt_cohere(answer: dict[str, Any], kind: str) -> dict[str, Any]:
     elif kind == "null":
         vectors = [None, *vectors[1:]]
     else:
-        vectors = [_spoilt_vector(vectors[0], kind), *vectors[1:]]
-    return {**answer, "embeddings": {"float": vectors}, "texts": texts}
+        vectors = [_spoilt(vectors[0], kind, encoding == "base64"), *vectors[1:]]
+    return {**answer, "embeddings": {encoding: vectors}, "texts": texts}
 
 
 def vectors_of(request: Request) -> Matrix:
@@ -243,11 +245,11 @@ def vectors_of(request: Request) -> Matrix:
     return HashingModel(request.width, _EVERY_WORD).embed(request.texts).vectors
 
 
-def _openai_vector(row: list[float], encoded: bool) -> list[float] | str:
+def _vector(row: list[float], encoded: bool) -> list[float] | str:
     return base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode() if encoded else row
 
 
-def _spoilt_vector(row: list[float], kind: str) -> list[float]:
-    if kind == "wrong-length":
-        return row[:-1]
-    return [float("nan") if kind == "nan" else 0.0] * len(row)
+def _spoilt(vector: Any, kind: str, encoded: bool) -> list[float] | str:
+    row = np.frombuffer(base64.b64decode(vector), dtype="<f4").tolist() if encoded else vector
+    bad = row[:-1] if kind == "wrong-length" else [float("nan") if kind == "nan" else 0.0] * len(row)
+    return _vector(bad, encoded)

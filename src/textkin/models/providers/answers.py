@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import base64
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from textkin.models.providers.sending import Answered, PassingError
 from textkin.types import Matrix
 from textkin.vectors.similarity import normalize
+
+_PASSING_REFUSALS = frozenset({408, 409, 425, 429})
+
+
+def is_final(status: int) -> bool:
+    """Whether an HTTP status says that asking again is no use."""
+    return 300 <= status < 500 and status not in _PASSING_REFUSALS
 
 
 def checked_rows(vectors: Sequence[Any], count: int, width: int) -> Matrix:
     """The vectors of an answer as unit rows.
 
     Args:
-        vectors: of the answer, in the order of the request.
+        vectors: of the answer, in the order of the request: lists of numbers, or base64 of little-endian float32.
         count: texts that were sent.
         width: dimensions that are expected.
 
@@ -27,16 +36,24 @@ def checked_rows(vectors: Sequence[Any], count: int, width: int) -> Matrix:
         raise PassingError(f"an answer with {len(vectors)} vectors for {count} texts")
     rows = np.zeros((count, width), dtype=np.float64)
     for place, vector in enumerate(vectors):
-        try:
-            row = np.asarray(vector, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise PassingError("an answer with something else than numbers in a vector") from None
+        row = _numbers(vector)
         if row.shape != (width,):
             raise PassingError(f"a vector of {row.size} numbers where {width} were expected")
-        if not np.isfinite(row).all() or not row.any():
-            raise PassingError("a vector that is zero or holds NaN or infinity")
         rows[place] = row
+    # One sum tells all: it is NaN or infinite where any number of the row is.
+    lengths = np.einsum("ij,ij->i", rows, rows)
+    if not np.isfinite(lengths).all() or not lengths.all():
+        raise PassingError("a vector that is zero or holds NaN or infinity")
     return np.ascontiguousarray(normalize(rows), dtype=np.float32)
+
+
+def _numbers(vector: Any) -> npt.NDArray[Any]:
+    try:
+        if isinstance(vector, str):
+            return np.frombuffer(base64.b64decode(vector, validate=True), dtype="<f4")
+        return np.asarray(vector, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise PassingError("an answer with something else than numbers in a vector") from None
 
 
 def charged(billed: object, rows: Callable[[], Matrix]) -> Answered:
@@ -70,15 +87,3 @@ def billed_by_status(status: int | None) -> int | None:
 def billed_unsent(cause: BaseException | None) -> int | None:
     """0 where the cause of a missing answer (httpx's error) is that no connection was made; None for any other."""
     return 0 if type(cause).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout") else None
-
-
-def wait_asked(headers: Mapping[str, str]) -> float | None:
-    """Seconds that ``retry-after-ms`` or ``retry-after`` ask to wait; None where neither says."""
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) * unit
-        except ValueError:
-            continue
-        if seconds >= 0:
-            return seconds
-    return None

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
-
 from textkin._optional import require
-from textkin.errors import CredentialsError, InputError, ModelNotFoundError, QuotaError
+from textkin.errors import CredentialsError, InputError, ModelNotFoundError, ProviderError, QuotaError
 from textkin.models.fingerprint import fingerprint
 from textkin.models.providers.answers import (
     billed_by_status,
     billed_unsent,
     charged,
     checked_rows,
-    wait_asked,
+    is_final,
 )
+from textkin.models.providers.gate import Gate, wait_asked
 from textkin.models.providers.hosted import hosted_models
 from textkin.models.providers.packing import RequestLimits
-from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.rows import embedded_parts, together
+from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError
 from textkin.models.providers.tokens import most_tokens
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
@@ -62,7 +62,8 @@ class CohereModel:
         self._asked = dimensions
         self._patience = patience or Patience()
         self._web = require("httpx", extra="cohere")
-        web = self._web.Client(timeout=60.0, follow_redirects=True)
+        self._gate = Gate()
+        web = self._web.Client(timeout=60.0, follow_redirects=True, event_hooks={"response": [self._gate.heard]})
         weakref.finalize(self, web.close)
         self._client = self._sdk.ClientV2(api_key=key, base_url=server, httpx_client=web)
 
@@ -81,31 +82,23 @@ class CohereModel:
         """As `Model.embed`; texts that can't be embedded are in ``failed``, what ended the work is ``stopped``."""
         whole = [well_formed(text) for text in texts]
         tokens = self.count_tokens(whole, role)
-        rows = [row for row, text in enumerate(whole) if text]
-        failed = {row: "it is empty, which the provider refuses" for row, text in enumerate(whole) if not text}
-        answers = send_all(
-            partial(self._send, role=role),
-            [whole[row] for row in rows],
-            [tokens[row] for row in rows],
-            self._info.dimensions,
-            LIMITS,
-            self._patience,
-            progress,
-            most_tokens([whole[row] for row in rows]),
-        )
-        vectors = np.zeros((len(whole), self._info.dimensions), dtype=np.float32)
-        vectors[rows] = answers.vectors
-        failed.update({rows[place]: why for place, why in answers.failed.items()})
-        missing = [row for place, row in enumerate(rows) if place not in answers.done and row not in failed]
-        return Embedded(
-            vectors=vectors,
-            tokens=np.asarray(tokens, dtype=np.int64),
-            truncated=(),
-            failed=failed,
-            stopped=answers.stopped,
-            unanswered=tuple(missing),
-            billed=answers.billed,
-        )
+        return together(self._parts(whole, tokens, role), tokens, self._info.dimensions, progress)
+
+    def embed_parts(
+        self, texts: Sequence[str], role: Role = "document"
+    ) -> Iterator[tuple[Sequence[int], Embedded]]:
+        """As `PartwiseModel.embed_parts`."""
+        whole = [well_formed(text) for text in texts]
+        return self._parts(whole, self.count_tokens(whole, role), role)
+
+    def _parts(
+        self, texts: Sequence[str], tokens: Sequence[int], role: Role
+    ) -> Iterator[tuple[Sequence[int], Embedded]]:
+        unfit = {row: "it is empty, which the provider refuses" for row, text in enumerate(texts) if not text}
+        send = partial(self._send, role=role)
+        width = self._info.dimensions
+        most = most_tokens(texts)
+        return embedded_parts(send, texts, tokens, tokens, most, unfit, width, LIMITS, self._patience, self._gate)
 
     def _send(self, texts: list[str], role: Role) -> Answered:
         options: dict[str, Any] = {} if self._asked is None else {"output_dimension": self._asked}
@@ -114,7 +107,9 @@ class CohereModel:
                 model=self._model,
                 texts=texts,
                 input_type=_INPUT_TYPES[role],
-                embedding_types=["float"],
+                embedding_types=[
+                    "base64"
+                ],  # of a list of numbers the SDK looks at each, which takes half a second
                 truncate="NONE",  # a text that is too long is an error to be told, not something to cut silently
                 request_options={"max_retries": 0},
                 **options,
@@ -127,7 +122,8 @@ class CohereModel:
         echoed = getattr(answer, "texts", None)
         if echoed is not None and list(echoed) != texts:
             raise PassingError("an answer about other texts, or about ours in another order")
-        vectors = getattr(getattr(answer, "embeddings", None), "float_", None)
+        given = getattr(answer, "embeddings", None)
+        vectors = getattr(given, "base64", None) or getattr(given, "float_", None)
         if not isinstance(vectors, list):
             raise PassingError("an answer without vectors")
         return checked_rows(vectors, len(texts), self._info.dimensions)
@@ -137,12 +133,13 @@ class CohereModel:
         try:
             return call()
         except self._sdk.core.api_error.ApiError as error:
-            # Without its body, which may repeat what was sent.
-            raise self._translated(error.status_code, error.headers or {}) from None
+            ours = self._translated(error.status_code, error.headers or {})
         except (self._web.HTTPError, OSError) as error:
-            raise PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error)) from None
+            ours = PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error))
         except ValueError as error:
-            raise PassingError(f"an answer that can't be read ({type(error).__name__})") from None
+            ours = PassingError(f"an answer that can't be read ({type(error).__name__})")
+        # Outside of the handler: there the SDK's error, which may repeat the key, would come along as its context.
+        raise ours
 
     def _translated(self, status: int | None, headers: Mapping[str, str]) -> Exception:
         if status in (401, 403, 498):
@@ -158,9 +155,12 @@ class CohereModel:
             return ModelNotFoundError(f"cohere:{self._model}: the server knows no such model or path (HTTP 404)")
         if status in (400, 413, 422):
             return RefusedError(f"the provider refused it (HTTP {status})")
-        return PassingError(
-            f"an error of the provider (HTTP {status})", wait_asked(headers), billed_by_status(status)
-        )
+        if status is not None and is_final(status):
+            return ProviderError(
+                f"cohere:{self._model}: the server doesn't take such requests (HTTP {status}); check CO_API_URL"
+            )
+        reason = f"an error of the provider (HTTP {status})"
+        return PassingError(reason, wait_asked(headers), billed_by_status(status), crowded=status == 429)
 
 
 def estimated_tokens(texts: Sequence[str]) -> list[int]:

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from textkin._optional import require
-from textkin.errors import CredentialsError, InputError, ModelError, ModelNotFoundError, QuotaError
+from textkin.errors import (
+    CredentialsError,
+    InputError,
+    ModelError,
+    ModelNotFoundError,
+    ProviderError,
+    QuotaError,
+)
 from textkin.models.fingerprint import fingerprint
-from textkin.models.providers.answers import billed_by_status, billed_unsent, charged, checked_rows, wait_asked
+from textkin.models.providers.answers import (
+    billed_by_status,
+    billed_unsent,
+    charged,
+    checked_rows,
+    is_final,
+)
+from textkin.models.providers.gate import Gate, wait_asked
 from textkin.models.providers.hosted import HostedModel, find_hosted
 from textkin.models.providers.packing import RequestLimits
-from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.rows import embedded_parts, together
+from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError
 from textkin.models.providers.tokens import TokenCounter, most_tokens
 from textkin.models.spending import current_spend
 from textkin.text.digest import well_formed
@@ -25,6 +38,7 @@ LIMITS = RequestLimits(texts=2048, tokens=300_000)
 """OpenAI's documented limits of one embeddings request."""
 _OFFICIAL = "https://api.openai.com/v1"
 _CHARACTERS_A_TOKEN = 2
+_NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 
 class OpenAIModel:
@@ -61,7 +75,11 @@ class OpenAIModel:
         self._official = official
         self._listed = known is not None and not known.added
         self._patience = patience or Patience()
-        self._client = self._sdk.OpenAI(api_key=key or "none", base_url=base, max_retries=0, timeout=60.0)
+        self._gate = Gate()
+        web = self._sdk.DefaultHttpxClient(event_hooks={"response": [self._gate.heard]})
+        self._client = self._sdk.OpenAI(
+            api_key=key or "none", base_url=base, max_retries=0, timeout=60.0, http_client=web
+        )
         weakref.finalize(self, self._client.close)  # or its idle connections stay open until the process ends
         self._count = TokenCounter(known.tokenizer) if known and known.tokenizer else None
         self._width = dimensions or (known.dimensions if known else self._asked_width())
@@ -84,31 +102,21 @@ class OpenAIModel:
         """As `Model.embed`; texts that can't be embedded are in ``failed``, what ended the work is ``stopped``."""
         whole = [well_formed(text) for text in texts]
         tokens = self.count_tokens(whole, role)
-        failed = {row: why for row, text in enumerate(whole) if (why := self._unfit(text, tokens[row]))}
-        rows = [row for row in range(len(whole)) if row not in failed]
-        sizes = tokens if self._count else [len(text.encode()) // _CHARACTERS_A_TOKEN + 1 for text in whole]
-        answers = send_all(
-            self._send,
-            [whole[row] for row in rows],
-            [sizes[row] for row in rows],
-            self._width,
-            LIMITS,
-            self._patience,
-            progress,
-            None if self._count else most_tokens([whole[row] for row in rows]),
-        )
-        vectors = np.zeros((len(whole), self._width), dtype=np.float32)
-        vectors[rows] = answers.vectors
-        failed.update({rows[place]: why for place, why in answers.failed.items()})
-        missing = [row for place, row in enumerate(rows) if place not in answers.done and row not in failed]
-        return Embedded(
-            vectors=vectors,
-            tokens=np.asarray(tokens, dtype=np.int64),
-            truncated=(),
-            failed=failed,
-            stopped=answers.stopped,
-            unanswered=tuple(missing),
-            billed=answers.billed,
+        return together(self._parts(whole, tokens), tokens, self._width, progress)
+
+    def embed_parts(
+        self, texts: Sequence[str], role: Role = "document"
+    ) -> Iterator[tuple[Sequence[int], Embedded]]:
+        """As `PartwiseModel.embed_parts`."""
+        whole = [well_formed(text) for text in texts]
+        return self._parts(whole, self.count_tokens(whole, role))
+
+    def _parts(self, texts: Sequence[str], tokens: Sequence[int]) -> Iterator[tuple[Sequence[int], Embedded]]:
+        unfit = {row: why for row, text in enumerate(texts) if (why := self._unfit(text, tokens[row]))}
+        sizes = tokens if self._count else [len(text.encode()) // _CHARACTERS_A_TOKEN + 1 for text in texts]
+        most = tokens if self._count else most_tokens(texts)
+        return embedded_parts(
+            self._send, texts, tokens, sizes, most, unfit, self._width, LIMITS, self._patience, self._gate
         )
 
     def _unfit(self, text: str, tokens: int) -> str | None:
@@ -132,8 +140,9 @@ class OpenAIModel:
         options: dict[str, Any] = {"model": self._model, "input": texts}
         if self._asked is not None:
             options["dimensions"] = self._asked
-        if not self._official_rules:
-            options["encoding_format"] = "float"  # not every server knows the SDK's own default, base64
+        # Asked for by name, base64 comes to us as it is, where the SDK would make a list of it. Not every server
+        # knows it.
+        options["encoding_format"] = "base64" if self._official_rules else "float"
         return asked(self._sdk, lambda: self._client.embeddings.create(**options), self._model)
 
     def _asked_width(self) -> int:
@@ -227,35 +236,49 @@ def asked(sdk: Any, call: Callable[[], Any], model: str) -> Any:
         CredentialsError: the key was refused.
         QuotaError: the account may spend no more.
         ModelNotFoundError: no such model there.
+        ProviderError: another refusal that no further try would change.
     """
     try:
         return call()
-    except (sdk.AuthenticationError, sdk.PermissionDeniedError) as error:
-        raise CredentialsError(
-            f"openai:{model}: the key in OPENAI_API_KEY was refused (HTTP {error.status_code}); "
-            "check it and its rights"
-        ) from None
-    except sdk.NotFoundError:
-        raise ModelNotFoundError(f"openai:{model}: the server knows no such model or path (HTTP 404)") from None
-    except sdk.RateLimitError as error:
-        if error.code == "insufficient_quota":
-            raise QuotaError(
-                f"openai:{model}: the account's quota is used up; add credit, then run the same again: what was "
-                "answered before is kept"
-            ) from None
-        raise PassingError("too many requests (HTTP 429)", wait_asked(error.response.headers), 0) from None
-    except (sdk.BadRequestError, sdk.UnprocessableEntityError) as error:
-        raise RefusedError(f"the provider refused it (HTTP {error.status_code}{_code(error)})") from None
-    except sdk.APIStatusError as error:
-        if error.status_code == 413:
-            raise RefusedError("the provider found it too large (HTTP 413)") from None
-        wait = wait_asked(error.response.headers)
-        reason = f"an error of the provider (HTTP {error.status_code})"
-        raise PassingError(reason, wait, billed_by_status(error.status_code)) from None
-    except sdk.APIConnectionError as error:
-        raise PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error.__cause__)) from None
-    except (sdk.APIError, ValueError) as error:
-        raise PassingError(f"an answer that can't be read ({type(error).__name__})") from None
+    except (sdk.OpenAIError, ValueError) as error:
+        ours = _translated(sdk, error, model)
+    # Outside of the handler: there the SDK's error, which may repeat the key, would come along as its context.
+    raise ours
+
+
+def _translated(sdk: Any, error: Any, model: str) -> Exception:
+    if isinstance(error, sdk.APIConnectionError):
+        return PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error.__cause__))
+    if not isinstance(error, sdk.APIStatusError):
+        return PassingError(f"an answer that can't be read ({type(error).__name__})")
+    status = error.status_code
+    wait = wait_asked(error.response.headers)
+    if status in (401, 403):
+        return CredentialsError(
+            f"openai:{model}: the key in OPENAI_API_KEY was refused (HTTP {status}); check it and its rights"
+        )
+    if status == 404:
+        return ModelNotFoundError(f"openai:{model}: the server knows no such model or path (HTTP 404)")
+    if status == 402 or (status == 429 and error.code in _NO_CREDIT):
+        return _no_credit(model)
+    if status == 429:
+        return PassingError("too many requests (HTTP 429)", wait, 0, crowded=True)
+    if status in (400, 422):
+        return RefusedError(f"the provider refused it (HTTP {status}{_code(error)})")
+    if status == 413:
+        return RefusedError("the provider found it too large (HTTP 413)")
+    if is_final(status):
+        return ProviderError(
+            f"openai:{model}: the server doesn't take such requests (HTTP {status}); check OPENAI_BASE_URL"
+        )
+    return PassingError(f"an error of the provider (HTTP {status})", wait, billed_by_status(status))
+
+
+def _no_credit(model: str) -> QuotaError:
+    return QuotaError(
+        f"openai:{model}: the account's quota is used up; add credit, then run the same again: what was answered "
+        "before is kept"
+    )
 
 
 def _code(error: Any) -> str:

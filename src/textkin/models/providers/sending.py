@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
-
-import numpy as np
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from textkin.errors import BudgetError, ModelError, ProviderError
+from textkin.models.providers.gate import Gate
 from textkin.models.providers.packing import RequestLimits, pack
 from textkin.models.spending import current_spend
-from textkin.types import Matrix, Progress
+from textkin.types import Matrix
 
 _LONGEST_WAIT = 60.0
 _HOPELESS = 64
+_GLANCE = 0.1
 
 
 class PassingError(Exception):
@@ -27,13 +27,17 @@ class PassingError(Exception):
         reason: to be shown; holds no secret.
         wait: seconds that the provider asks to wait; None: not said.
         billed: tokens that the request was charged all the same; None: not known, so all of it may be.
+        crowded: whether the provider has too many requests, so that the others had better wait too.
     """
 
-    def __init__(self, reason: str, wait: float | None = None, billed: int | None = None) -> None:
+    def __init__(
+        self, reason: str, wait: float | None = None, billed: int | None = None, *, crowded: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.wait = wait
         self.billed = billed
+        self.crowded = crowded
 
 
 class RefusedError(Exception):
@@ -53,22 +57,22 @@ class Answered:
     billed: int | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Answers:
-    """What came back.
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What came back for some rows.
 
     Attributes:
-        vectors: ``(n, dimensions)`` float32; rows without an answer are zero.
-        failed: row to why it has no vector.
-        stopped: what ended the work early; rows that are neither ``done`` nor ``failed`` were not answered.
-        done: rows with a vector.
-        billed: tokens that were charged, as reported, or as counted where nothing was.
+        rows: consecutive; empty where this only says that the work ended.
+        vectors: ``(len(rows), dimensions)`` float32; None where ``failed`` or ``stopped`` says why.
+        failed: why the one row has no vector.
+        stopped: what ended the work early.
+        billed: tokens that were charged since the part before, as reported, or as counted where nothing was.
     """
 
-    vectors: Matrix
-    failed: dict[int, str] = field(default_factory=dict)
+    rows: range
+    vectors: Matrix | None = None
+    failed: str | None = None
     stopped: ModelError | BudgetError | None = None
-    done: set[int] = field(default_factory=set)
     billed: int = 0
 
 
@@ -77,84 +81,156 @@ class Patience:
     """How hard to try.
 
     Attributes:
-        tries: of one request, the first included.
+        tries: of one request, the first included. "Too many requests" counts only where no other request was
+            answered since the last try.
         first_wait: seconds before the second try where the provider names none; doubles, up to a minute.
         in_flight: requests at a time.
         least: texts of a request below which none is cut further just to have more in flight.
+        most: texts of a request; None: the provider's limit.
+        longest_wait: seconds; a provider that asks to wait longer ends the work.
     """
 
     tries: int = 8
     first_wait: float = 0.5
     in_flight: int = 8
     least: int = 64
+    most: int | None = None
+    longest_wait: float = 600.0
 
 
 def send_all(
     send: Callable[[list[str]], Answered],
     texts: Sequence[str],
     tokens: Sequence[int],
-    dimensions: int,
     limits: RequestLimits,
     patience: Patience,
-    progress: Progress | None = None,
+    gate: Gate | None = None,
     most: Sequence[int] | None = None,
-) -> Answers:
-    """Send texts in packed requests; what was answered is kept, whatever ends the work.
+) -> Iterator[Part]:
+    """Send texts in packed requests; gives what was answered as it comes, whatever ends the work.
+
+    Of what was sent, at most ``patience.in_flight`` requests are not yet with who asked: a thread sends no more
+    before its last answer was taken (and, by the ledger, kept). So that is the most that a crash can lose.
 
     Each request, also a repeated one, is sent only where the thread's `Spend` allows it.
 
+    Ctrl-C sends nothing more, waits for the requests that are on their way (they are paid for), gives their
+    answers, and only then goes on as ``KeyboardInterrupt``; a second one goes on at once.
+
     Args:
-        send: one request; raises `PassingError`, `RefusedError`,
-            or a `ModelError` that ends the work.
+        send: one request; raises `PassingError`, `RefusedError`, or a `ModelError` that ends the work. Called in
+            several threads.
         texts: none empty.
         tokens: of each, for packing.
-        dimensions: length of a row.
         limits: of one request.
         patience: how hard to try.
-        progress: called with (texts answered, texts in all).
+        gate: of this provider; None: one for this call.
         most: tokens that each can cost at most, where ``tokens`` are an estimate.
+
+    Yields:
+        Each row once at most, in any order; what ended the work early comes last.
     """
-    vectors = np.zeros((len(texts), dimensions), dtype=np.float32)
-    work = _Work(send, texts, tokens, tokens if most is None else most, vectors, patience, progress)
-    # The ledger sends a block at a time: in one request of all its texts nothing would be side by side.
+    # In one request of all the texts nothing would be side by side.
     share = max(patience.least, math.ceil(len(texts) / patience.in_flight))
-    parts = pack(tokens, RequestLimits(min(limits.texts, share), limits.tokens))
-    if not parts:
-        return work.answers
-    with ThreadPoolExecutor(min(patience.in_flight, len(parts)), thread_name_prefix="textkin") as pool:
-        try:
-            for finished in as_completed([pool.submit(work.run, part) for part in parts]):
-                finished.result()
-        except BaseException:
-            work.stop.set()
-            raise
-    return work.answers
+    longest = min(limits.texts, share, patience.most or limits.texts)
+    parts = pack(tokens, RequestLimits(longest, limits.tokens))
+    work = _Work(send, texts, tokens, tokens if most is None else most, parts, patience, gate or Gate())
+    threads = [
+        # Not waited for when the process ends: after a second Ctrl-C nobody wants their answers.
+        threading.Thread(target=work.run, name=f"textkin-{number}", daemon=True)
+        for number in range(min(patience.in_flight, len(parts)))
+    ]
+    interrupt: KeyboardInterrupt | None = None
+    started = finished = 0
+    try:
+        while finished < len(threads):
+            try:
+                while started < len(threads) and interrupt is None:
+                    started += 1
+                    threads[started - 1].start()
+                # With a time limit, because Ctrl-C doesn't end an endless wait everywhere.
+                news = work.news.get(timeout=_GLANCE)
+            except KeyboardInterrupt as error:
+                if interrupt is not None:
+                    raise
+                interrupt = error
+                work.stop.set()
+                continue
+            except Empty:
+                # Where the interrupt met a thread's start, nobody knows whether it lives: they are looked at.
+                if interrupt is not None and not any(thread.is_alive() for thread in threads):
+                    break
+                continue
+            if news is None:
+                finished += 1
+            elif isinstance(news, BaseException):
+                raise news
+            else:
+                yield news
+                work.taken(news)
+    finally:
+        work.stop.set()
+    if interrupt is not None:
+        raise interrupt
+    if work.stopped is not None:
+        yield Part(range(0), stopped=work.stopped, billed=work.billed())
 
 
 class _Work:
+    """The requests that are left, what each thread does with them, and what it has to tell."""
+
     def __init__(
         self,
         send: Callable[[list[str]], Answered],
         texts: Sequence[str],
         tokens: Sequence[int],
         most: Sequence[int],
-        vectors: Matrix,
+        parts: Sequence[range],
         patience: Patience,
-        progress: Progress | None,
+        gate: Gate,
     ) -> None:
-        self.answers = Answers(vectors)
+        self.news: SimpleQueue[Part | BaseException | None] = SimpleQueue()
         self.stop = threading.Event()
+        self.stopped: ModelError | BudgetError | None = None
         self._send = send
         self._texts = texts
         self._tokens = tokens
         self._most = most
         self._spend = current_spend()
+        self._parts = iter(parts)
         self._patience = patience
-        self._progress = progress
+        self._gate = gate
         self._guard = threading.Lock()
+        self._answered = 0
+        self._refused = self._billed = 0
+        self._slots = threading.Semaphore(patience.in_flight)
 
-    def run(self, rows: range) -> None:
-        """Answer these rows, unless the work was stopped."""
+    def taken(self, part: Part) -> None:
+        """Let another request go: who asked has this answer, and has asked for the next."""
+        if part.vectors is not None:
+            self._slots.release()
+
+    def billed(self) -> int:
+        """Tokens that were charged since this was asked last."""
+        with self._guard:
+            billed, self._billed = self._billed, 0
+            return billed
+
+    def run(self) -> None:
+        """Answer what is left, request by request, until nothing is or the work was stopped."""
+        try:
+            while not self.stop.is_set():
+                with self._guard:
+                    rows = next(self._parts, None)
+                if rows is None:
+                    break
+                self._answer(rows)
+        except BaseException as error:  # noqa: BLE001  it is raised in the thread that asked
+            self.news.put(error)
+        finally:
+            self.news.put(None)
+
+    def _answer(self, rows: range) -> None:
         if self.stop.is_set():
             return
         try:
@@ -162,42 +238,45 @@ class _Work:
         except RefusedError as error:
             if len(rows) > 1:
                 middle = rows.start + len(rows) // 2
-                self.run(range(rows.start, middle))
-                self.run(range(middle, rows.stop))
+                self._answer(range(rows.start, middle))
+                self._answer(range(middle, rows.stop))
             else:
-                self._set_aside(rows.start, str(error))
+                self._set_aside(rows, str(error))
             return
         except (ModelError, BudgetError) as error:
             self._end(error)
             return
-        if vectors is None:
-            return
-        with self._guard:
-            self.answers.vectors[rows.start : rows.stop] = vectors
-            self.answers.done.update(rows)
-            if self._progress is not None:
-                self._progress(len(self.answers.done), len(self._texts))
+        if vectors is not None:
+            with self._guard:
+                self._answered += 1
+            self.news.put(Part(rows, vectors, billed=self.billed()))
 
     def _tried(self, rows: range) -> Matrix | None:
-        """The vectors; None when the work was stopped meanwhile."""
-        reason = ""
-        for attempt in range(self._patience.tries):
+        """The rows' vectors; None when the work was stopped meanwhile."""
+        tokens = sum(self._tokens[row] for row in rows)
+        failures = 0
+        while self._slot() and self._gate.enter(tokens, self.stop):
+            before = self._answered
             try:
                 return self._asked(rows)
             except PassingError as error:
-                reason = error.reason
-                wait = error.wait
-            if attempt + 1 == self._patience.tries:
-                break
+                self._slots.release()
+                passing = error
+            except BaseException:
+                self._slots.release()
+                raise
+            if not passing.crowded or self._answered == before:
+                failures += 1
+            self._give_up(passing, failures)
+            wait = passing.wait
             if wait is None:
-                most = min(_LONGEST_WAIT, self._patience.first_wait * 2**attempt)
+                most = min(_LONGEST_WAIT, self._patience.first_wait * 2 ** max(0, failures - 1))
                 wait = most * random.uniform(0.5, 1.0)
-            if self.stop.wait(min(wait, _LONGEST_WAIT)):
-                return None
-        raise ProviderError(
-            f"the provider failed {self._patience.tries} times in a row, last with: {reason}. What was answered "
-            "before is kept; run the same again later to go on"
-        )
+            if passing.crowded or passing.wait is not None:
+                self._gate.hold(wait)
+            elif self.stop.wait(wait):
+                break
+        return None
 
     def _asked(self, rows: range) -> Matrix:
         """Send one request, where the budget allows it, and settle what it cost."""
@@ -220,12 +299,33 @@ class _Work:
             else:
                 self._spend.settle(reserved, billed)
                 with self._guard:
-                    self.answers.billed += billed
+                    self._billed += billed
 
-    def _set_aside(self, row: int, reason: str) -> None:
+    def _slot(self) -> bool:
+        """Wait until a request may be on its way; False when the work was stopped before."""
+        while not self.stop.is_set():
+            if self._slots.acquire(timeout=_GLANCE):
+                return True
+        return False
+
+    def _give_up(self, passing: PassingError, failures: int) -> None:
+        """Raise what ends the work, where trying again is no use."""
+        kept = "What was answered before is kept; run the same again"
+        if passing.wait is not None and passing.wait > self._patience.longest_wait:
+            raise ProviderError(
+                f"the provider asks to wait {passing.wait / 60:,.0f} minutes: {passing.reason}. {kept} then"
+            )
+        if failures >= self._patience.tries:
+            raise ProviderError(
+                f"the provider failed {failures} times in a row, last with: {passing.reason}. {kept} later to "
+                "go on"
+            )
+
+    def _set_aside(self, rows: range, reason: str) -> None:
+        self.news.put(Part(rows, failed=reason, billed=self.billed()))
         with self._guard:
-            self.answers.failed[row] = reason
-            hopeless = len(self.answers.failed) >= _HOPELESS and not self.answers.done
+            self._refused += 1
+            hopeless = self._refused >= _HOPELESS and not self._answered
         if hopeless:
             self._end(
                 ProviderError(
@@ -235,6 +335,6 @@ class _Work:
 
     def _end(self, error: ModelError | BudgetError) -> None:
         with self._guard:
-            if self.answers.stopped is None:
-                self.answers.stopped = error
+            if self.stopped is None:
+                self.stopped = error
         self.stop.set()

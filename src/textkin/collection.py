@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from textkin.jobs.files import index_files
 from textkin.jobs.indexing import IndexReport, index, remove_source
 from textkin.ledger import Ledger, LedgerResult, embed
 from textkin.models.embedding_model import TruncationWarning
+from textkin.models.resolve import Precision
 from textkin.opened import OpenedModel
 from textkin.search.clusters import Cluster, find_clusters
 from textkin.search.outliers import Outlier, find_outliers
@@ -72,6 +73,8 @@ class Collection:
         precision: as in `load_model`; by default that of the collection, float32 for a new one.
         threads: as in `load_model`.
         timeout: seconds to wait for another writer.
+        base_url: as in `load_model`. A collection finds a server on this machine again by itself; any other must
+            be named each time, here or in OPENAI_BASE_URL.
 
     Raises:
         StoreNotFoundError: nothing there, and ``create`` is False.
@@ -88,9 +91,10 @@ class Collection:
         read_only: bool = False,
         ledger: Ledger | bool = True,
         device: str = "cpu",
-        precision: Literal["float32", "int8"] | None = None,
+        precision: Precision | None = None,
         threads: int | None = None,
         timeout: float = 10.0,
+        base_url: str | None = None,
     ) -> None:
         self._store: Store = open_store(
             place, create=create and not read_only, read_only=read_only, timeout=timeout
@@ -104,6 +108,7 @@ class Collection:
             device=device,
             precision=precision,
             threads=threads,
+            base_url=base_url,
         )
         try:
             self._model.check_choice()

@@ -10,7 +10,7 @@ import click
 
 from textkin._progress import bar
 from textkin.cli.fetching import open_for_writing
-from textkin.cli.options import WORDS, model_option, place_argument
+from textkin.cli.options import WORDS, model_option, place_argument, server_option
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_row, tell_losses
 from textkin.errors import InputError
@@ -32,6 +32,7 @@ from textkin.text.csv_table import typed
 )
 @click.option("--meta-json", type=WORDS, metavar="JSON", help="Metadata as one JSON object, typed exactly.")
 @model_option
+@server_option
 @json_option
 def add(
     place: str,
@@ -40,6 +41,7 @@ def add(
     meta: tuple[str, ...],
     meta_json: str | None,
     model: str | None,
+    base_url: str | None,
     as_json: bool,
 ) -> None:
     """Add each TEXT to COLLECTION, made when it isn't there; without TEXT, each line of standard input.
@@ -55,7 +57,7 @@ def add(
     for number, text in enumerate(many, 1):
         if not text.strip():
             raise InputError(f"TEXT {number} is empty; expected words to add")
-    with open_for_writing(place, model) as collection, bar("adding") as progress:
+    with open_for_writing(place, model, base_url=base_url) as collection, bar("adding") as progress:
         report = collection.add(
             many,
             ids=list(ids) if ids else None,

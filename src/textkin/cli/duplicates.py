@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from textkin._progress import bar
 from textkin.cli.fetching import load_with_bar
 from textkin.cli.hints import tell_why_nothing
-from textkin.cli.options import WORDS, engine_options, read_options, read_options_of, where_option
+from textkin.cli.options import WORDS, engine_options, read_options, read_options_of, server_option, where_option
 from textkin.cli.output import (
     Column,
     counted,
@@ -29,6 +29,7 @@ from textkin.stores.resolve import is_database
 if TYPE_CHECKING:
     from textkin.duplicates.groups import DuplicateReport
     from textkin.duplicates.keep import Rule
+    from textkin.models.resolve import Precision
     from textkin.text.options import ReadOptions
 
 _KEEP = ("first", "last", "longest", "newest", "central")
@@ -60,6 +61,7 @@ _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column(
 )
 @where_option
 @click.option("--model", metavar="NAME", help="For files: a model's name or folder. [default: all-MiniLM-L6-v2]")
+@server_option
 @read_options
 @engine_options
 @click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped in files.")
@@ -71,7 +73,8 @@ def duplicates(
     date_field: str | None,
     where: str | None,
     model: str | None,
-    precision: Literal["float32", "int8"] | None,
+    base_url: str | None,
+    precision: Precision | None,
     device: str,
     threads: int | None,
     verbose: bool,
@@ -98,7 +101,12 @@ def duplicates(
     else:
         if where is not None:
             raise click.UsageError("--where is for collections")
-        engine = {"device": device, "precision": precision or "float32", "threads": threads}
+        engine = {
+            "device": device,
+            "precision": precision or "float32",
+            "threads": threads,
+            "base_url": base_url,
+        }
         options = read_options_of(reading)
         report, texts = _of_files(paths, threshold, keep, date_field, options, model, engine, verbose)
     if form == "json":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from textkin.cli.output import talk
 from textkin.errors import ModelMismatchError, StoreNotFoundError
@@ -13,6 +13,7 @@ from textkin.errors import ModelMismatchError, StoreNotFoundError
 if TYPE_CHECKING:
     from textkin.collection import Collection
     from textkin.models.embedding_model import EmbeddingModel
+    from textkin.models.resolve import Precision
 
 FetchProgress = Callable[[str, int, "int | None"], None]
 
@@ -60,15 +61,21 @@ def load_with_bar(
     name: str | None,
     *,
     device: str = "cpu",
-    precision: Literal["float32", "int8"] = "float32",
+    precision: Precision = "float32",
     threads: int | None = None,
+    base_url: str | None = None,
 ) -> EmbeddingModel:
     """`textkin.load_model`; None is the default model."""
     from textkin.models.resolve import DEFAULT_MODEL, load_model
 
     with fetch_bar() as progress:
         return load_model(
-            name or DEFAULT_MODEL, device=device, precision=precision, threads=threads, progress=progress
+            name or DEFAULT_MODEL,
+            device=device,
+            precision=precision,
+            threads=threads,
+            progress=progress,
+            base_url=base_url,
         )
 
 
@@ -78,8 +85,9 @@ def open_for_writing(
     *,
     ledger: bool = True,
     device: str = "cpu",
-    precision: Literal["float32", "int8"] | None = None,
+    precision: Precision | None = None,
     threads: int | None = None,
+    base_url: str | None = None,
 ) -> Collection:
     """Open or make a collection, with its model's weights fetched: not one byte for a model it would refuse.
 
@@ -92,7 +100,9 @@ def open_for_writing(
     if model is not None:
         refuse_other_model(place, model)
         ensure_weights(model)
-    collection = Collection(place, model, ledger=ledger, device=device, precision=precision, threads=threads)
+    collection = Collection(
+        place, model, ledger=ledger, device=device, precision=precision, threads=threads, base_url=base_url
+    )
     try:
         if model is None:
             ensure_model_of(collection)
@@ -127,10 +137,10 @@ def ensure_weights(name: str | None) -> None:
     Raises:
         ModelError: as `load_model`.
     """
-    from textkin.models.resolve import DEFAULT_MODEL
+    from textkin.models.resolve import DEFAULT_MODEL, weights_name
 
-    wanted = name or DEFAULT_MODEL
-    if wanted.partition(":")[0] == "hashing":
+    wanted = weights_name(name or DEFAULT_MODEL)
+    if wanted is None:
         return
     from textkin.models.weights import fetch
 

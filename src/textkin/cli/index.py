@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from textkin._progress import bar
 from textkin.cli.fetching import open_for_writing
 from textkin.cli.main import INTERRUPTED
-from textkin.cli.options import engine_options, model_option, read_options, read_options_of
+from textkin.cli.options import engine_options, model_option, read_options, read_options_of, server_option
 from textkin.cli.output import counted, json_option, say, talk, write_object
 from textkin.cli.reports import index_report_lines, index_report_row, skips, tell_losses, tell_stopped
+
+if TYPE_CHECKING:
+    from textkin.models.resolve import Precision
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--to", "place", required=True, metavar="COLLECTION", help="The collection, e.g. notes.kin.")
 @model_option
+@server_option
 @read_options
 @click.option("--keep-missing", is_flag=True, help="Keep records that are no longer in their source.")
 @click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
@@ -30,9 +34,10 @@ def index(
     paths: tuple[str, ...],
     place: str,
     model: str | None,
+    base_url: str | None,
     keep_missing: bool,
     no_ledger: bool,
-    precision: Literal["float32", "int8"] | None,
+    precision: Precision | None,
     device: str,
     threads: int | None,
     verbose: bool,
@@ -52,7 +57,13 @@ def index(
     options = read_options_of(reading)
     with (
         open_for_writing(
-            place, model, ledger=not no_ledger, device=device, precision=precision, threads=threads
+            place,
+            model,
+            ledger=not no_ledger,
+            device=device,
+            precision=precision,
+            threads=threads,
+            base_url=base_url,
         ) as collection,
         skips(verbose) as on_skip,
     ):

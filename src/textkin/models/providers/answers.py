@@ -30,11 +30,11 @@ def checked_rows(vectors: Sequence[Any], count: int, width: int) -> Matrix:
         try:
             row = np.asarray(vector, dtype=np.float64)
         except (TypeError, ValueError):
-            raise PassingError("an answer with something else than numbers in a vector") from None
+            raise PassingError("something else than numbers in a vector", of_content=True) from None
         if row.shape != (width,):
             raise PassingError(f"a vector of {row.size} numbers where {width} were expected")
         if not np.isfinite(row).all() or not row.any():
-            raise PassingError("a vector that is zero or holds NaN or infinity")
+            raise PassingError("a vector that is zero or holds NaN or infinity", of_content=True)
         rows[place] = row
     return np.ascontiguousarray(normalize(rows), dtype=np.float32)
 

@@ -161,4 +161,5 @@ class CohereModel:
             return ModelNotFoundError(f"cohere:{self._model}: the server knows no such model or path (HTTP 404)")
         if status in (400, 413, 422):
             return RefusedError(f"the provider refused it (HTTP {status})")
-        return PassingError(f"an error of the provider (HTTP {status})", wait_asked(headers))
+        reason = f"an error of the provider (HTTP {status})"
+        return PassingError(reason, wait_asked(headers), of_content=status == 500)

@@ -115,13 +115,12 @@ def test_another_model_at_another_address_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "a.kin"
     with serving() as first, textkin.Collection(place, model="openai:own", base_url=first.openai_url) as notes:
         notes.add(["a cat", "a dog"])
-    with serving(models={"own": 25}) as second:
-        with (
-            textkin.Collection(place, base_url=second.openai_url) as notes,
-            pytest.raises(ModelMismatchError, match="25 dimensions"),
-        ):
-            notes.search("a cat")
-
+    with (
+        serving(models={"own": 25}) as second,
+        textkin.Collection(place, base_url=second.openai_url) as notes,
+        pytest.raises(ModelMismatchError, match="25 dimensions"),
+    ):
+        notes.search("a cat")
 
 
 def test_another_model_behind_the_same_address_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

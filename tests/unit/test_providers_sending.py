@@ -11,7 +11,7 @@ import pytest
 
 from textkin.errors import ProviderError, QuotaError
 from textkin.models.providers.packing import RequestLimits, pack
-from textkin.models.providers.sending import Answers, PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.sending import Answers, LearnedSize, PassingError, Patience, RefusedError, send_all
 from textkin.types import Matrix
 
 QUICK = Patience(tries=4, first_wait=0.001, in_flight=4)
@@ -139,3 +139,60 @@ def test_a_block_of_the_ledger_is_shared_out_over_the_requests_in_flight() -> No
         sizes.clear()
         send_all(send, ["x"] * count, [1] * count, 2, RequestLimits(2048, 300_000), Patience())
         assert sorted(sizes, reverse=True) == expected
+
+
+def test_a_smaller_limit_is_learned_and_kept() -> None:
+    size, sizes = LearnedSize(), []
+
+    def send(texts: list[str]) -> Matrix:
+        sizes.append(len(texts))
+        if len(texts) > 5:
+            raise RefusedError("too many")
+        return vectors_of(texts)
+
+    texts = [f"{n} x" for n in range(100)]
+    one = Patience(tries=4, first_wait=0.001, in_flight=1)
+    for _ in range(2):
+        answers = send_all(send, texts, [1] * 100, 2, RequestLimits(40, 1000), one, size=size)
+        assert answers.vectors[:, 0].tolist() == list(range(100))
+        assert not answers.failed
+    assert size.most == 5
+    assert [size for size in sizes if size > 5] == [40, 20, 10]
+
+
+def test_refusals_of_content_are_not_taken_for_a_limit() -> None:
+    size = LearnedSize()
+
+    def send(texts: list[str]) -> Matrix:
+        if "13 x" in texts:
+            raise RefusedError("bad")
+        return vectors_of(texts)
+
+    one = Patience(tries=4, first_wait=0.001, in_flight=1)
+    texts = [f"{n} x" for n in range(100)]
+    answers = send_all(send, texts, [1] * 100, 2, RequestLimits(10, 1000), one, size=size)
+    assert list(answers.failed) == [13]
+    assert size.most is None
+    size.answered(40)
+    size.halved(30, 15)  # as many were answered before, so it was not for their number
+    assert size.most is None
+
+
+def test_what_always_fails_is_narrowed_down_only_while_others_are_answered() -> None:
+    calls: list[int] = []
+
+    def send(texts: list[str]) -> Matrix:
+        calls.append(len(texts))
+        if "13 x" in texts or dead:
+            raise PassingError("HTTP 500", 0.0, of_content=True)
+        return np.ones((len(texts), 2), dtype=np.float32)
+
+    dead = False
+    answers = send_texts(send, [f"{n} x" for n in range(40)], size=40)
+    assert list(answers.failed) == [13]
+    assert "again and again: HTTP 500" in answers.failed[13]
+    assert len(answers.done) == 39
+    dead = True
+    answers = send_texts(send, [f"{n} x" for n in range(40)], size=40)
+    assert isinstance(answers.stopped, ProviderError)
+    assert not answers.failed

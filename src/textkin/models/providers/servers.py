@@ -12,6 +12,8 @@ from textkin.errors import CredentialsError, InputError
 
 OFFICIAL = "https://api.openai.com/v1"
 _SECONDS = 60.0
+_OWN_SECONDS = 300.0
+"""For servers that may run on a slow CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ def openai_server(sdk: Any, base_url: str | None = None) -> Server:
             "OPENAI_API_KEY is not set; put your key there, or name another server with --base-url (base_url=) "
             "or in OPENAI_BASE_URL"
         )
-    client = sdk.OpenAI(api_key=key or "none", base_url=base, max_retries=0, timeout=_SECONDS)
+    client = sdk.OpenAI(
+        api_key=key or "none", base_url=base, max_retries=0, timeout=_SECONDS if official else _OWN_SECONDS
+    )
     return Server(client, "" if official else place, "OPENAI_API_KEY", not official)
 
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench docs format clean
+.PHONY: demo test test-torch check bench docs format clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/textkin demo
@@ -14,7 +14,13 @@ test: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/fetch_test_models.py
+	$(BIN)/python tools/make_server_env.py
 	$(BIN)/pytest -n 2
+
+# The engine that runs on torch (about a gigabyte more), beside the local one.
+test-torch: .venv-bench/.installed
+	.venv-bench/bin/python tools/fetch_test_models.py
+	.venv-bench/bin/pytest tests/golden/test_golden_torch.py tests/unit/test_models_torch.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -34,7 +40,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python tools/make_docs.py
 
 clean:
-	rm -rf $(VENV) .venv-bench dist build
+	rm -rf $(VENV) .venv-bench .venv-servers .venv-servers.lock dist build
 
 $(VENV)/bin/python:
 	@$(PYTHON) tools/make_venv.py $(VENV)

@@ -65,7 +65,7 @@ def postgresql() -> Iterator[str]:
                 [programs / "bin/postgres", "-D", data, *options], stdout=log, stderr=log, cwd=folder, **user
             )
         try:
-            _wait(lambda: _answers(port), server, folder / "log")
+            wait_for(lambda: answers(port), server, folder / "log")
             yield f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
         finally:
             server.terminate()
@@ -84,20 +84,20 @@ def chroma() -> Iterator[str]:
             environment = {**os.environ, "ANONYMIZED_TELEMETRY": "FALSE"}
             server = subprocess.Popen([*command, "--port", str(port)], stdout=log, stderr=log, env=environment)
         try:
-            _wait(lambda: _answers(port), server, Path(folder) / "log")
+            wait_for(lambda: answers(port), server, Path(folder) / "log")
             yield f"127.0.0.1:{port}"
         finally:
             server.terminate()
             server.wait(20)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait(ready: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(ready: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + 60
     while not ready():
         if server.poll() is not None or time.monotonic() > end:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from textkin.jobs.files import index_files
 from textkin.jobs.indexing import IndexReport, index, remove_source
 from textkin.ledger import Ledger, LedgerResult, embed
 from textkin.models.embedding_model import TruncationWarning
+from textkin.models.resolve import Precision
 from textkin.models.spending import Budget, Spend
 from textkin.opened import OpenedModel
 from textkin.search.clusters import Cluster, find_clusters
@@ -78,6 +79,8 @@ class Collection:
         timeout: seconds to wait for another writer.
         budget: what all that is done with this object may spend on a model that others run; then `BudgetError`
             ends the work, and what was embedded is kept.
+        base_url: as in `load_model`. A collection finds a server on this machine again by itself; any other must
+            be named each time, here or in OPENAI_BASE_URL.
 
     Attributes:
         spend: what was spent until now, and what the ledger saved: ``spend.spent()``.
@@ -97,10 +100,11 @@ class Collection:
         read_only: bool = False,
         ledger: Ledger | bool = True,
         device: str = "cpu",
-        precision: Literal["float32", "int8"] | None = None,
+        precision: Precision | None = None,
         threads: int | None = None,
         timeout: float = 10.0,
         budget: Budget | None = None,
+        base_url: str | None = None,
     ) -> None:
         self.spend = Spend(budget)
         self._store: Store = open_store(
@@ -115,6 +119,7 @@ class Collection:
             device=device,
             precision=precision,
             threads=threads,
+            base_url=base_url,
         )
         try:
             with self.spend.counting():

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from textkin.errors import InputError, ModelMismatchError
 from textkin.ledger import Ledger, known_canaries
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import canary_vectors, same_vectors
 from textkin.models.foreign import ForeignModel
-from textkin.models.providers.own_facts import PROVIDERS
-from textkin.models.resolve import DEFAULT_MODEL, load_model
+from textkin.models.providers.names import is_hosted
+from textkin.models.providers.servers import on_this_machine
+from textkin.models.resolve import DEFAULT_MODEL, Precision, load_model
 from textkin.models.spending import current_spend
 from textkin.types import Model, ModelInfo, Store, StoreHeader
 
@@ -28,8 +30,9 @@ class OpenedModel:
         ledger: Callable[[], Ledger | None],
         *,
         device: str,
-        precision: Literal["float32", "int8"] | None,
+        precision: Precision | None,
         threads: int | None,
+        base_url: str | None = None,
     ) -> None:
         self._store = store
         self._chosen = chosen
@@ -37,6 +40,7 @@ class OpenedModel:
         self._device = device
         self._precision = precision
         self._threads = threads
+        self._base_url = base_url
         self._loaded: EmbeddingModel | None = None
         self._lock = threading.Lock()
         self._checked: str | None = None
@@ -107,12 +111,38 @@ class OpenedModel:
                     "open it with that object: Collection(place, model=object)"
                 )
             chosen = header.model.name if header else DEFAULT_MODEL
-        if isinstance(chosen, str) and chosen.partition(":")[0] in PROVIDERS:
+        if isinstance(chosen, str) and is_hosted(chosen):
             current_spend().begin(chosen)  # before a model of unknown dimensions is asked for them
         recorded = header.model.precision if header else "float32"
-        precision = self._precision or ("int8" if recorded == "int8" else "float32")
+        precision: Precision = self._precision or ("int8" if recorded == "int8" else "float32")
         return self._recognised(
-            load_model(chosen, device=self._device, precision=precision, threads=self._threads)
+            load_model(
+                chosen,
+                device=self._device,
+                precision=precision,
+                threads=self._threads,
+                base_url=self._base_url or self._remembered_server(chosen, header),
+            )
+        )
+
+    def _remembered_server(self, chosen: Any, header: StoreHeader | None) -> str | None:
+        """The server that the collection remembers, where no other is named.
+
+        A collection may come from someone else: it must not make this machine send a key, or what the user
+        searches for, to an address that the user never typed.
+        """
+        server = header.model.details.get("server") if header else None
+        if (
+            not isinstance(server, str)
+            or not str(chosen).startswith("openai:")
+            or os.environ.get("OPENAI_BASE_URL")
+        ):
+            return None
+        if on_this_machine(server):
+            return server
+        raise InputError(
+            f"{self._store.url} was built with {chosen} of the server {server}. Name it yourself, if you trust it "
+            f"with your texts and your key: --base-url {server} (base_url=), or OPENAI_BASE_URL"
         )
 
     def _recognised(self, model: EmbeddingModel) -> EmbeddingModel:
@@ -138,7 +168,19 @@ class OpenedModel:
             ):
                 raise ModelMismatchError(_mismatch(self._store.url, header.model, info))
             self._to_accept = True
+        elif not _still_same(model, header):
+            raise ModelMismatchError(
+                f"{self._store.url} was built with {info.name}, but under this name its server now answers with "
+                f"other vectors ({info.details.get('server', 'see its settings')}): another model runs there. "
+                "Start the one that was there, or index the texts into a new collection."
+            )
         self._checked = header.model.fingerprint
+
+
+def _still_same(model: Model, header: StoreHeader) -> bool:
+    """Whether a server's model, known only by its name, still gives the vector that it gave; True for others."""
+    probe = getattr(model, "probe", None)
+    return probe is None or same_vectors(probe[None], header.canaries[:1])
 
 
 def _mismatch(place: str, built: ModelInfo, given: ModelInfo) -> str:

@@ -18,7 +18,7 @@ import pytest
 
 from textkin.errors import BudgetError, ModelError, ProviderError, QuotaError
 from textkin.models.providers.gate import Gate, duration, wait_asked
-from textkin.models.providers.packing import RequestLimits, pack
+from textkin.models.providers.packing import LearnedSize, RequestLimits, pack
 from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError, send_all
 from textkin.types import Matrix
 
@@ -43,9 +43,10 @@ def send_texts(
     patience: Patience = QUICK,
     size: int = 7,
     gate: Gate | None = None,
+    learned: LearnedSize | None = None,
 ) -> Answers:
     answers = Answers(np.zeros((len(texts), 2), dtype=np.float32))
-    for part in send_all(send, texts, [1] * len(texts), RequestLimits(size, 1000), patience, gate):
+    for part in send_all(send, texts, [1] * len(texts), RequestLimits(size, 1000), patience, gate, size=learned):
         assert answers.done.isdisjoint(part.rows)
         if part.vectors is not None:
             answers.vectors[part.rows.start : part.rows.stop] = part.vectors
@@ -347,3 +348,60 @@ def test_the_wait_that_is_asked_for() -> None:
     assert wait_asked(at(-30)) == 0
     for nonsense in ("-1", "soon", "inf", "nan", "Wed, 99 Foo 2026 07:28:00 GMT"):
         assert wait_asked({"retry-after": nonsense}) is None
+
+
+def test_a_smaller_limit_is_learned_and_kept() -> None:
+    size, sizes = LearnedSize(), []
+
+    def send(texts: list[str]) -> Answered:
+        sizes.append(len(texts))
+        if len(texts) > 5:
+            raise RefusedError("too many")
+        return vectors_of(texts)
+
+    texts = [f"{n} x" for n in range(100)]
+    one = Patience(tries=4, first_wait=0.001, in_flight=1)
+    for _ in range(2):
+        answers = send_texts(send, texts, one, 40, learned=size)
+        assert answers.vectors[:, 0].tolist() == list(range(100))
+        assert not answers.failed
+    assert size.most == 5
+    assert [size for size in sizes if size > 5] == [40, 20, 10]
+
+
+def test_refusals_of_content_are_not_taken_for_a_limit() -> None:
+    size = LearnedSize()
+
+    def send(texts: list[str]) -> Answered:
+        if "13 x" in texts:
+            raise RefusedError("bad")
+        return vectors_of(texts)
+
+    one = Patience(tries=4, first_wait=0.001, in_flight=1)
+    texts = [f"{n} x" for n in range(100)]
+    answers = send_texts(send, texts, one, 10, learned=size)
+    assert list(answers.failed) == [13]
+    assert size.most is None
+    size.answered(40)
+    size.halved(30, 15)  # as many were answered before, so it was not for their number
+    assert size.most is None
+
+
+def test_what_always_fails_is_narrowed_down_only_while_others_are_answered() -> None:
+    calls: list[int] = []
+
+    def send(texts: list[str]) -> Answered:
+        calls.append(len(texts))
+        if "13 x" in texts or dead:
+            raise PassingError("HTTP 500", 0.0, of_content=True)
+        return Answered(np.ones((len(texts), 2), dtype=np.float32))
+
+    dead = False
+    answers = send_texts(send, [f"{n} x" for n in range(40)], size=40)
+    assert list(answers.failed) == [13]
+    assert "again and again: HTTP 500" in answers.failed[13]
+    assert len(answers.done) == 39
+    dead = True
+    answers = send_texts(send, [f"{n} x" for n in range(40)], size=40)
+    assert isinstance(answers.stopped, ProviderError)
+    assert not answers.failed

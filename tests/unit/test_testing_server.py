@@ -33,6 +33,17 @@ def openai(server: ProviderServer, texts: Any, **more: Any) -> tuple[int, Any]:
     return post(server, "/v1/embeddings", {**OPENAI, "input": texts, **more})
 
 
+def azure(server: ProviderServer, deployment: str, version: str, key: str = "test-key") -> tuple[int, Any]:
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=10)
+    try:
+        path = f"/openai/deployments/{deployment}/embeddings{version}"
+        connection.request("POST", path, json.dumps({"input": ["a"]}), {"api-key": key})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
 def cohere(server: ProviderServer, texts: Any, **more: Any) -> tuple[int, Any]:
     return post(server, "/v2/embed", {**COHERE, "texts": texts, **more})
 
@@ -164,3 +175,21 @@ def test_no_sdk_is_loaded() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert {"openai", "cohere", "httpx", "requests"}.isdisjoint(loaded)
+
+
+def test_azure_has_deployments_a_version_and_a_header_of_its_own() -> None:
+    with ProviderServer(deployments={"mine": "text-embedding-ada-002"}) as server:
+        status, answer = azure(server, "mine", "?api-version=2024-10-21")
+        assert (status, len(answer["data"][0]["embedding"])) == (200, 1536)
+        assert server.billing.times("a") == 1
+        assert azure(server, "mine", "")[0] == 404
+        assert azure(server, "other", "?api-version=2024-10-21")[1]["error"]["code"] == "DeploymentNotFound"
+        assert azure(server, "mine", "?api-version=2024-10-21", key="wrong")[0] == 401
+        assert server.environment["AZURE_OPENAI_ENDPOINT"] == server.url
+
+
+def test_the_limits_of_a_compatible_server() -> None:
+    with ProviderServer(most_texts=2, encodings=["base64"]) as server:
+        assert openai(server, ["a", "b"], encoding_format="base64")[0] == 200
+        assert openai(server, ["a", "b", "c"], encoding_format="base64")[0] == 413
+        assert openai(server, ["a"])[0] == 400

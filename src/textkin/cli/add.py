@@ -11,7 +11,7 @@ import click
 from textkin._progress import bar
 from textkin.cli.fetching import open_for_writing
 from textkin.cli.money import spent_lines, telling_at_a_stop
-from textkin.cli.options import WORDS, budget_of, budget_options, model_option, place_argument
+from textkin.cli.options import WORDS, budget_of, budget_options, model_option, place_argument, server_option
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_row, tell_losses
 from textkin.errors import InputError
@@ -34,6 +34,7 @@ from textkin.text.csv_table import typed
 @click.option("--meta-json", type=WORDS, metavar="JSON", help="Metadata as one JSON object, typed exactly.")
 @model_option
 @budget_options
+@server_option
 @json_option
 def add(
     place: str,
@@ -42,6 +43,7 @@ def add(
     meta: tuple[str, ...],
     meta_json: str | None,
     model: str | None,
+    base_url: str | None,
     as_json: bool,
     **limits: Any,
 ) -> None:
@@ -59,7 +61,7 @@ def add(
         if not text.strip():
             raise InputError(f"TEXT {number} is empty; expected words to add")
     with (
-        open_for_writing(place, model, budget=budget_of(limits)) as collection,
+        open_for_writing(place, model, budget=budget_of(limits), base_url=base_url) as collection,
         telling_at_a_stop(collection.spend),
         bar("adding") as progress,
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ from textkin.cli.options import (
     engine_options,
     read_options,
     read_options_of,
+    server_option,
     where_option,
 )
 from textkin.cli.output import (
@@ -38,6 +39,7 @@ from textkin.stores.resolve import is_array_file, is_database
 if TYPE_CHECKING:
     from textkin.duplicates.groups import DuplicateReport
     from textkin.duplicates.keep import Rule
+    from textkin.models.resolve import Precision
     from textkin.text.options import ReadOptions
 
 _KEEP = ("first", "last", "longest", "newest", "central")
@@ -69,6 +71,7 @@ _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column(
 )
 @where_option
 @click.option("--model", metavar="NAME", help="For files: a model's name or folder. [default: all-MiniLM-L6-v2]")
+@server_option
 @read_options
 @engine_options
 @budget_options
@@ -81,7 +84,8 @@ def duplicates(
     date_field: str | None,
     where: str | None,
     model: str | None,
-    precision: Literal["float32", "int8"] | None,
+    base_url: str | None,
+    precision: Precision | None,
     device: str,
     threads: int | None,
     verbose: bool,
@@ -111,7 +115,12 @@ def duplicates(
     else:
         if where is not None:
             raise click.UsageError("--where is for collections")
-        engine = {"device": device, "precision": precision or "float32", "threads": threads}
+        engine = {
+            "device": device,
+            "precision": precision or "float32",
+            "threads": threads,
+            "base_url": base_url,
+        }
         options = read_options_of(given)
         with telling_at_a_stop(spend), spend.counting():
             begin(spend, model)

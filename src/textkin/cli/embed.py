@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from textkin._progress import bar
 from textkin.cli.fetching import begin, load_with_bar
 from textkin.cli.money import spent_lines, telling_at_a_stop
-from textkin.cli.options import budget_of, budget_options, engine_options, read_options, read_options_of
+from textkin.cli.options import (
+    budget_of,
+    budget_options,
+    engine_options,
+    read_options,
+    read_options_of,
+    server_option,
+)
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import skips, tell_cut, tell_refused
 from textkin.errors import InputError
+
+if TYPE_CHECKING:
+    from textkin.models.resolve import Precision
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="FILE...")
 @click.option("-o", "--output", required=True, metavar="VECTORS.npy", help="Where to; a .json goes beside it.")
 @click.option("--model", metavar="NAME", help="A model's name or folder. [default: all-MiniLM-L6-v2]")
+@server_option
 @read_options
 @click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
 @engine_options
@@ -31,8 +42,9 @@ def embed(
     paths: tuple[str, ...],
     output: str,
     model: str | None,
+    base_url: str | None,
     no_ledger: bool,
-    precision: Literal["float32", "int8"] | None,
+    precision: Precision | None,
     device: str,
     threads: int | None,
     verbose: bool,
@@ -65,7 +77,9 @@ def embed(
     ids = [record.id for record in records]
     with telling_at_a_stop(spend), spend.counting():
         begin(spend, model)
-        loaded = load_with_bar(model, device=device, precision=precision or "float32", threads=threads)
+        loaded = load_with_bar(
+            model, device=device, precision=precision or "float32", threads=threads, base_url=base_url
+        )
         with nullcontext() if no_ledger else Ledger() as ledger, bar("embedding") as progress:
             result = embed_once(loaded.unwrap(), texts, "document", ledger, progress)
     refused = {ids[row]: reason for row, reason in result.failed.items()}

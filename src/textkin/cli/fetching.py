@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from textkin.cli.output import talk
 from textkin.errors import ModelMismatchError, StoreNotFoundError
@@ -13,6 +13,7 @@ from textkin.errors import ModelMismatchError, StoreNotFoundError
 if TYPE_CHECKING:
     from textkin.collection import Collection
     from textkin.models.embedding_model import EmbeddingModel
+    from textkin.models.resolve import Precision
     from textkin.models.spending import Budget, Spend
 
 FetchProgress = Callable[[str, int, "int | None"], None]
@@ -61,23 +62,29 @@ def load_with_bar(
     name: str | None,
     *,
     device: str = "cpu",
-    precision: Literal["float32", "int8"] = "float32",
+    precision: Precision = "float32",
     threads: int | None = None,
+    base_url: str | None = None,
 ) -> EmbeddingModel:
     """`textkin.load_model`; None is the default model."""
     from textkin.models.resolve import DEFAULT_MODEL, load_model
 
     with fetch_bar() as progress:
         return load_model(
-            name or DEFAULT_MODEL, device=device, precision=precision, threads=threads, progress=progress
+            name or DEFAULT_MODEL,
+            device=device,
+            precision=precision,
+            threads=threads,
+            progress=progress,
+            base_url=base_url,
         )
 
 
 def begin(spend: Spend, model: str | None) -> None:
     """Refuse a budget that can't be kept before a hosted model is asked for anything, its dimensions included."""
-    from textkin.models.providers.own_facts import PROVIDERS
+    from textkin.models.providers.names import is_hosted
 
-    if model is not None and model.partition(":")[0] in PROVIDERS:
+    if model is not None and is_hosted(model):
         spend.begin(model)
 
 
@@ -87,9 +94,10 @@ def open_for_writing(
     *,
     ledger: bool = True,
     device: str = "cpu",
-    precision: Literal["float32", "int8"] | None = None,
+    precision: Precision | None = None,
     threads: int | None = None,
     budget: Budget | None = None,
+    base_url: str | None = None,
 ) -> Collection:
     """Open or make a collection, with its model's weights fetched: not one byte for a model it would refuse.
 
@@ -103,7 +111,14 @@ def open_for_writing(
         refuse_other_model(place, model)
         ensure_weights(model)
     collection = Collection(
-        place, model, ledger=ledger, device=device, precision=precision, threads=threads, budget=budget
+        place,
+        model,
+        ledger=ledger,
+        device=device,
+        precision=precision,
+        threads=threads,
+        budget=budget,
+        base_url=base_url,
     )
     try:
         if model is None:
@@ -139,11 +154,10 @@ def ensure_weights(name: str | None) -> None:
     Raises:
         ModelError: as `load_model`.
     """
-    from textkin.models.providers.own_facts import PROVIDERS
-    from textkin.models.resolve import DEFAULT_MODEL
+    from textkin.models.resolve import DEFAULT_MODEL, weights_name
 
-    wanted = name or DEFAULT_MODEL
-    if wanted.partition(":")[0] in ("hashing", *PROVIDERS):
+    wanted = weights_name(name or DEFAULT_MODEL)
+    if wanted is None:
         return
     from textkin.models.weights import fetch
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,15 +17,20 @@ from textkin.cli.options import (
     model_option,
     read_options,
     read_options_of,
+    server_option,
 )
 from textkin.cli.output import counted, json_option, say, talk, write_object
 from textkin.cli.reports import index_report_lines, index_report_row, skips, tell_losses, tell_stopped
+
+if TYPE_CHECKING:
+    from textkin.models.resolve import Precision
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--to", "place", required=True, metavar="COLLECTION", help="The collection, e.g. notes.kin.")
 @model_option
+@server_option
 @read_options
 @click.option("--keep-missing", is_flag=True, help="Keep records that are no longer in their source.")
 @click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
@@ -39,9 +44,10 @@ def index(
     paths: tuple[str, ...],
     place: str,
     model: str | None,
+    base_url: str | None,
     keep_missing: bool,
     no_ledger: bool,
-    precision: Literal["float32", "int8"] | None,
+    precision: Precision | None,
     device: str,
     threads: int | None,
     verbose: bool,
@@ -70,6 +76,7 @@ def index(
             precision=precision,
             threads=threads,
             budget=budget,
+            base_url=base_url,
         ) as collection,
         telling_at_a_stop(collection.spend),
         skips(verbose) as on_skip,

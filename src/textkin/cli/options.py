@@ -115,13 +115,26 @@ def budget_of(given: dict[str, Any]) -> Budget:
     return Budget(given.pop("max_cost"), given.pop("max_tokens"), given.pop("price"))
 
 
+def server_option(command: _Command) -> _Command:
+    """``--base-url``; the command gets ``base_url``, None when it is not given."""
+    return click.option(
+        "--base-url",
+        metavar="URL",
+        help="The server of an openai: model, e.g. http://127.0.0.1:11434/v1. [default: OPENAI_BASE_URL]",
+    )(command)
+
+
 def engine_options(command: _Command) -> _Command:
     """How the model runs; the command gets ``precision`` (None when not given), ``device`` and ``threads``."""
     for option in (
         click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use. [default: all]"),
-        click.option("--device", default="cpu", show_default=True, help="cpu, auto, cuda, coreml or directml."),
         click.option(
-            "--precision", type=click.Choice(["float32", "int8"]), help="int8 is faster and a little less exact."
+            "--device", default="cpu", show_default=True, help="cpu, auto, cuda, coreml, directml; mps on torch."
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "int8", "float16", "bfloat16"]),
+            help="int8 is faster and a little less exact; float16 and bfloat16 are for torch on a GPU.",
         ),
     ):
         command = option(command)

@@ -10,7 +10,7 @@ import click
 from textkin._progress import bar
 from textkin.cli.fetching import load_with_bar
 from textkin.cli.money import dollars
-from textkin.cli.options import engine_options, price_option, read_options, read_options_of
+from textkin.cli.options import engine_options, price_option, read_options, read_options_of, server_option
 from textkin.cli.output import counted, json_option, one_line, talk, write_facts, write_object
 from textkin.cli.reports import skips
 from textkin.errors import InputError
@@ -25,6 +25,7 @@ _NAMED = 20
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--model", metavar="NAME", help="A model's name or folder. [default: all-MiniLM-L6-v2]")
 @click.option("--split", "passages", is_flag=True, help="Split long texts, as textkin index does; embed doesn't.")
+@server_option
 @read_options
 @click.option("--no-ledger", is_flag=True, help="As if the ledger were neither read nor written.")
 @engine_options
@@ -40,6 +41,7 @@ _NAMED = 20
 def plan(
     paths: tuple[str, ...],
     model: str | None,
+    base_url: str | None,
     passages: bool,
     no_ledger: bool,
     precision: Literal["float32", "int8"] | None,
@@ -62,13 +64,16 @@ def plan(
     """
     from textkin.jobs.plan import plan_embedding
     from textkin.ledger import Ledger
-    from textkin.models.providers.offline import OfflineModel, is_hosted
+    from textkin.models.providers.names import is_hosted
+    from textkin.models.providers.offline import OfflineModel
     from textkin.text.read import read_inputs
 
     if model is not None and is_hosted(model):
-        planned: Any = OfflineModel(model)
+        planned: Any = OfflineModel(model, base_url)
     else:
-        planned = load_with_bar(model, device=device, precision=precision or "float32", threads=threads).unwrap()
+        planned = load_with_bar(
+            model, device=device, precision=precision or "float32", threads=threads, base_url=base_url
+        ).unwrap()
     ledger = None if no_ledger else Ledger()
     try:
         with skips(verbose) as on_skip, bar("counting") as progress:

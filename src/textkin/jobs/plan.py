@@ -11,7 +11,8 @@ from typing import Any, Final, Protocol
 
 from textkin.ledger import Ledger
 from textkin.models.fingerprint import CANARIES
-from textkin.models.providers.hosted import HostedModel, find_hosted
+from textkin.models.providers.hosted import HostedModel, facts_of
+from textkin.models.providers.names import hosted_name
 from textkin.text.digest import text_digest, well_formed
 from textkin.text.split import split_all
 from textkin.types import Model, ModelInfo, Progress, Record, Role
@@ -131,7 +132,7 @@ def plan_embedding(
         if progress is not None:
             progress(done, None)
     info = model.info
-    hosted = find_hosted(info.name.partition("?")[0]) if info.details.get("kind") == "provider" else None
+    hosted = facts_of(hosted_name(info.name)) if info.details.get("kind") == "provider" else None
     local = info.details.get("kind") != "provider"
     check_texts, check_tokens = (0, 0) if local else work.checks(keep_ledger, passages)
     tokens = work.tokens + check_tokens

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 from textkin.errors import InputError
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.foreign import ForeignModel
 from textkin.models.hashing import HashingModel
+from textkin.models.providers.names import hosted_name, is_hosted
 from textkin.types import Model
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
+Precision: TypeAlias = Literal["float32", "int8", "float16", "bfloat16"]
+_TORCH = "sentence-transformers:"
 FetchProgress = Callable[[str, int, "int | None"], None]
 
 
@@ -20,9 +23,10 @@ def load_model(
     model: str | Path | Any = DEFAULT_MODEL,
     *,
     device: str = "cpu",
-    precision: Literal["float32", "int8"] = "float32",
+    precision: Precision = "float32",
     threads: int | None = None,
     progress: FetchProgress | None = None,
+    base_url: str | None = None,
 ) -> EmbeddingModel:
     """Load a model; fetch and verify its weights on first use.
 
@@ -30,13 +34,16 @@ def load_model(
         model: a name (``all-MiniLM-L6-v2``, ``all-mpnet-base-v2``, any BERT-family or MPNet repository of
             the model hub as ``owner/name``), a sentence-transformers folder, or any object with
             ``encode(texts)``. ``openai:text-embedding-3-small``, with ``?dimensions=512`` for shorter vectors, or
-            any model of a server that speaks OpenAI's language (OPENAI_BASE_URL). ``cohere:embed-v4.0`` and
-            its like. ``hashing`` needs no weights and
-            knows no meaning: for tests.
-        device: ``cpu``, ``auto``, ``cuda``, ``coreml`` or ``directml``.
-        precision: ``int8`` is faster and a little less exact (the README gives both figures).
+            any model of a server that speaks OpenAI's language (``base_url``); ``azure:DEPLOYMENT``.
+            ``cohere:embed-v4.0`` and its like. ``sentence-transformers:NAME`` runs any model on torch.
+            ``hashing`` needs no weights and knows no meaning: for tests.
+        device: ``cpu``, ``auto``, ``cuda``, ``coreml`` or ``directml``; on torch ``cpu``, ``auto``, ``cuda``,
+            ``cuda:1``, ``mps`` or ``xpu``.
+        precision: ``int8`` is faster and a little less exact (the README gives both figures); ``float16`` and
+            ``bfloat16`` are for torch on a GPU.
         threads: how many cores to use; all by default.
         progress: called with (file name, bytes done, bytes in all) while weights are fetched.
+        base_url: the server of an ``openai:`` model; by default OPENAI_BASE_URL, else OpenAI's own.
 
     Raises:
         ModelNotFoundError: no such model, or no way to fetch it; says every way.
@@ -44,13 +51,17 @@ def load_model(
         UnsupportedModelError: a kind of model that textkin can't run.
         InputError: options that don't fit.
     """
+    if base_url is not None and not (isinstance(model, str) and model.startswith("openai:")):
+        raise InputError(
+            f"base_url goes with openai:MODEL, not with {model if isinstance(model, str) else 'an object'}"
+        )
     if isinstance(model, EmbeddingModel):
         return model
     if isinstance(model, Path):
         # Absolute, so that a folder never passes for a name, and a collection finds it from anywhere.
         model = str(model.absolute())
     if isinstance(model, str):
-        return EmbeddingModel(_by_name(model, device, precision, threads, progress), by_name=True)
+        return EmbeddingModel(_by_name(model, device, precision, threads, progress, base_url), by_name=True)
     if all(hasattr(model, part) for part in ("info", "embed", "count_tokens")):
         return EmbeddingModel(model)
     return EmbeddingModel(ForeignModel(model))
@@ -59,22 +70,33 @@ def load_model(
 def _by_name(
     name: str,
     device: str,
-    precision: Literal["float32", "int8"],
+    precision: Precision,
     threads: int | None,
     progress: FetchProgress | None,
+    base_url: str | None,
 ) -> Model:
-    if precision not in ("float32", "int8"):
-        raise InputError(f"precision must be float32 or int8, not {precision!r}")
+    if precision not in get_args(Precision):
+        raise InputError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}")
     if name == "hashing" or name.startswith("hashing:"):
         if precision != "float32":
             raise InputError("the hashing model has no weights, so no precision other than float32")
         return _hashing(name)
-    provider, _, rest = name.partition(":")
-    if provider in ("openai", "cohere") and rest:
-        return _hosted(name, precision)
+    if is_hosted(name):
+        return _hosted(name, precision, base_url)
     from textkin.models import catalog, weights
+
+    if name.startswith(_TORCH):
+        from textkin.models.torch import TorchModel
+
+        return TorchModel(
+            name.removeprefix(_TORCH), device=device, precision=precision, threads=threads, progress=progress
+        )
     from textkin.models.local import LocalModel
 
+    if precision not in ("float32", "int8"):
+        raise InputError(
+            f"{precision} is for torch on a GPU; use --precision int8, or the model {_TORCH}{name} with a GPU"
+        )
     folder = weights.fetch(name, progress)
     entry = catalog.find(name)
     if Path(name).is_dir() and folder.samefile(name):
@@ -90,18 +112,33 @@ def _by_name(
     )
 
 
-def _hosted(name: str, precision: str) -> Model:
+def weights_name(model: str) -> str | None:
+    """Whose weights have to be on this machine for a model's name; None where none have to."""
+    provider, _, rest = model.partition(":")
+    if provider == "hashing" or is_hosted(model):
+        return None
+    return rest if model.startswith(_TORCH) else model
+
+
+def _hosted(name: str, precision: str, base_url: str | None) -> Model:
     from textkin.models.providers.cohere import CohereModel
-    from textkin.models.providers.hosted import split_name
     from textkin.models.providers.openai import OpenAIModel
 
     if precision != "float32":
         raise InputError(
             "a provider's model runs elsewhere, in the precision that it has there; leave precision out"
         )
-    provider, model, dimensions = split_name(name)
-    kind = OpenAIModel if provider == "openai" else CohereModel
-    return kind(model, dimensions=dimensions)
+    asked = hosted_name(name)
+    if asked.provider == "cohere":
+        return CohereModel(asked.model, dimensions=asked.dimensions)
+    return OpenAIModel(
+        asked.model,
+        dimensions=asked.dimensions,
+        batch=asked.batch,
+        base_url=base_url,
+        deployed=asked.provider == "azure",
+        known_as=asked.known_as,
+    )
 
 
 def _hashing(name: str) -> HashingModel:

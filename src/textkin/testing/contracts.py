@@ -70,11 +70,15 @@ class Rules:
         models: further models of either provider, name to dimensions.
         count_tokens: tokens of one text.
         refuse: texts that are answered with HTTP 400.
+        most_texts: of a request to OpenAI's path; more are answered with HTTP 413.
+        encodings: of OpenAI's vectors that are known here.
     """
 
     models: Mapping[str, int]
     count_tokens: Callable[[str], int]
     refuse: Callable[[str], bool]
+    most_texts: int = 2048
+    encodings: tuple[str, ...] = ("float", "base64")
 
 
 def openai_texts(body: Mapping[str, Any]) -> list[str]:
@@ -103,8 +107,9 @@ def openai_request(body: Mapping[str, Any], texts: list[str], rules: Rules) -> R
         raise Refused(
             f"The model `{model}` does not exist or you do not have access to it.", 404, "model_not_found"
         )
-    if len(texts) > 2048:
-        raise Refused(f"'input' must have at most 2048 items, not {len(texts)}")
+    if len(texts) > rules.most_texts:
+        status = 400 if rules.most_texts == 2048 else 413
+        raise Refused(f"'input' must have at most {rules.most_texts} items, not {len(texts)}", status)
     counts = [rules.count_tokens(text) for text in texts]
     for number, (text, count) in enumerate(zip(texts, counts, strict=True)):
         if not text:
@@ -117,8 +122,8 @@ def openai_request(body: Mapping[str, Any], texts: list[str], rules: Rules) -> R
     if width is not None and (model == "text-embedding-ada-002" or width not in range(1, full + 1)):
         raise Refused(f"{model} can't give {width} dimensions")
     encoding = body.get("encoding_format") or "float"
-    if encoding not in ("float", "base64"):
-        raise Refused("'encoding_format' must be float or base64")
+    if encoding not in rules.encodings:
+        raise Refused(f"'encoding_format' must be {' or '.join(rules.encodings)}")
     if any(rules.refuse(text) for text in texts):
         raise Refused("an input was refused", code="content_policy_violation")
     return Request(str(model), tuple(texts), width or full, "", encoding == "base64", sum(counts))

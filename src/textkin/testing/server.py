@@ -7,7 +7,7 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -19,6 +19,9 @@ from textkin.testing.faults import LOST, SPOILT, Asked, Faults, Plan
 
 _WORD = re.compile(r"\w+")
 _STATUS = {"quota": 429}
+_PATHS = {"/v1/embeddings": "openai", "/v2/embed": "cohere"}
+_AZURE = re.compile(r"/openai/deployments/([^/]+)/embeddings")
+_API_VERSION = "2024-10-21"
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -30,8 +33,9 @@ def count_words(text: str) -> int:
 class ProviderServer:
     """A server on this machine that keeps OpenAI's and Cohere's embedding contracts, and breaks them on demand.
 
-    It answers ``POST /v1/embeddings`` and ``POST /v2/embed``. Vectors rank by shared words and letters, and the
-    same text has the same vector in every request and run.
+    It answers ``POST /v1/embeddings`` and ``POST /v2/embed``, and Azure's form of the first,
+    ``/openai/deployments/NAME/embeddings?api-version=…``. Vectors rank by shared words and letters, and the same
+    text has the same vector in every request and run.
 
     Args:
         faults: what goes wrong and how often: shares by kind (``{"429": 0.2}``), the kinds of the first requests
@@ -44,6 +48,9 @@ class ProviderServer:
         retry_after: seconds that a 429 asks to wait.
         slow: seconds that the fault ``slow`` holds a request before the connection ends without an answer.
         count_tokens: tokens of one text, for limits and billing; by default a word is one token.
+        deployments: names of deployments at Azure to the models behind them.
+        most_texts: of a request in OpenAI's language; more are answered with HTTP 413, as compatible servers do.
+        encodings: of vectors in OpenAI's language that the server knows.
 
     Raises:
         InputError: faults that are none.
@@ -61,6 +68,9 @@ class ProviderServer:
         retry_after: float = 1.0,
         slow: float = 5.0,
         count_tokens: Callable[[str], int] = count_words,
+        deployments: Mapping[str, str] | None = None,
+        most_texts: int = 2048,
+        encodings: Sequence[str] = ("float", "base64"),
     ) -> None:
         self.billing = Billing()
         self.key = key
@@ -68,7 +78,10 @@ class ProviderServer:
         self.retry_after = retry_after
         self.slow = slow
         self.faults = Faults(faults, seed)
-        self.rules = Rules(dict(models or {}), count_tokens, refuse or (lambda _: False))
+        self.rules = Rules(
+            dict(models or {}), count_tokens, refuse or (lambda _: False), most_texts, tuple(encodings)
+        )
+        self.deployments = dict(deployments or {})
         self.closing = threading.Event()
         self._http = _HTTPServer(self)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
@@ -110,6 +123,9 @@ class ProviderServer:
             "OPENAI_API_KEY": key,
             "CO_API_URL": self.cohere_url,
             "CO_API_KEY": key,
+            "AZURE_OPENAI_ENDPOINT": self.url,
+            "AZURE_OPENAI_API_KEY": key,
+            "OPENAI_API_VERSION": _API_VERSION,
         }
 
 
@@ -157,7 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        provider = {"/v1/embeddings": "openai", "/v2/embed": "cohere"}.get(self.path.partition("?")[0])
+        path, _, query = self.path.partition("?")
+        deployed = _AZURE.fullmatch(path)
+        provider = "openai" if deployed and "api-version=" in query else _PATHS.get(path)
         owner = self.server.owner
         if owner.latency:
             owner.closing.wait(owner.latency)
@@ -166,18 +184,29 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             body = json.loads(sent)
-            self._answer(provider, body if isinstance(body, dict) else {})
+            body = body if isinstance(body, dict) else {}
+            if deployed is not None:
+                body = self._of_azure(deployed[1], body)
+            self._answer(provider, body, azure=deployed is not None)
         except ValueError:
             self._refuse(provider, 400, "the body is not JSON", None)
         except Refused as refused:
             self._refuse(provider, refused.status, refused.message, refused.code)
 
-    def _answer(self, provider: str, body: dict[str, Any]) -> None:
+    def _of_azure(self, deployment: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The same request for the model behind a deployment."""
+        model = self.server.owner.deployments.get(deployment)
+        if model is None:
+            raise Refused("The API deployment for this resource does not exist.", 404, "DeploymentNotFound")
+        return {**body, "model": model}
+
+    def _answer(self, provider: str, body: dict[str, Any], *, azure: bool) -> None:
         owner = self.server.owner
         of_openai = provider == "openai"
         texts = contracts.openai_texts(body) if of_openai else contracts.cohere_texts(body)
         number = owner.billing.arrived(len(texts))
-        given = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        given = self.headers.get("api-key" if azure else "Authorization") or ""
+        given = given.removeprefix("Bearer ")
         if owner.key is not None and given != owner.key:
             # The providers mask the key here; this server doesn't, so that a client that passes it on is found.
             self._refuse(provider, 401, f"Incorrect API key provided: {given}", "invalid_api_key")

@@ -36,24 +36,29 @@ def checked_rows(vectors: Sequence[Any], count: int, width: int) -> Matrix:
         raise PassingError(f"an answer with {len(vectors)} vectors for {count} texts")
     rows = np.zeros((count, width), dtype=np.float64)
     for place, vector in enumerate(vectors):
-        row = _numbers(vector)
+        row = numbers(vector)
         if row.shape != (width,):
             raise PassingError(f"a vector of {row.size} numbers where {width} were expected")
         rows[place] = row
     # One sum tells all: it is NaN or infinite where any number of the row is.
     lengths = np.einsum("ij,ij->i", rows, rows)
     if not np.isfinite(lengths).all() or not lengths.all():
-        raise PassingError("a vector that is zero or holds NaN or infinity")
+        raise PassingError("a vector that is zero or holds NaN or infinity", of_content=True)
     return np.ascontiguousarray(normalize(rows), dtype=np.float32)
 
 
-def _numbers(vector: Any) -> npt.NDArray[Any]:
+def numbers(vector: Any) -> npt.NDArray[Any]:
+    """One vector of an answer: a list of numbers, or base64 of little-endian float32.
+
+    Raises:
+        PassingError: it is neither.
+    """
     try:
         if isinstance(vector, str):
             return np.frombuffer(base64.b64decode(vector, validate=True), dtype="<f4")
         return np.asarray(vector, dtype=np.float64)
     except (TypeError, ValueError):
-        raise PassingError("an answer with something else than numbers in a vector") from None
+        raise PassingError("something else than numbers in a vector", of_content=True) from None
 
 
 def charged(billed: object, rows: Callable[[], Matrix]) -> Answered:

@@ -160,7 +160,9 @@ class CohereModel:
                 f"cohere:{self._model}: the server doesn't take such requests (HTTP {status}); check CO_API_URL"
             )
         reason = f"an error of the provider (HTTP {status})"
-        return PassingError(reason, wait_asked(headers), billed_by_status(status), crowded=status == 429)
+        return PassingError(
+            reason, wait_asked(headers), billed_by_status(status), crowded=status == 429, of_content=status == 500
+        )
 
 
 def estimated_tokens(texts: Sequence[str]) -> list[int]:

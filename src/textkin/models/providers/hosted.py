@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from textkin.errors import InputError
-from textkin.models.providers.own_facts import PROVIDERS, OwnFacts, own_facts
+from textkin.models.providers.names import HostedName, hosted_name, is_hosted
+from textkin.models.providers.own_facts import OwnFacts, own_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,32 +80,20 @@ def hosted_models() -> tuple[HostedModel, ...]:
 
 
 def price_of(name: str) -> float | None:
-    """Dollars a million tokens of a model, with or without ``?dimensions=``; None: not known.
+    """Dollars a million tokens of a model, with or without options behind its name; None: not known.
 
     It is 0 for one that runs on this machine.
     """
-    if name.partition(":")[0] not in PROVIDERS:
+    if not is_hosted(name):
         return 0.0
-    known = find_hosted(name.partition("?")[0])
+    known = facts_of(hosted_name(name))
     return None if known is None else known.dollars_per_million_tokens
 
 
-def split_name(name: str) -> tuple[str, str, int | None]:
-    """Provider, model and the dimensions that are asked for, of ``provider:model?dimensions=n``.
-
-    Raises:
-        InputError: anything but dimensions is asked for.
-    """
-    provider, _, asked = name.partition(":")
-    model, _, options = asked.partition("?")
-    key, _, value = options.partition("=")
-    if not options:
-        return provider, model, None
-    if key != "dimensions" or not value.isdecimal():
-        raise InputError(
-            f"{name}: expected {provider}:MODEL or {provider}:MODEL?dimensions=N, e.g. dimensions=512"
-        )
-    return provider, model, int(value)
+def facts_of(name: HostedName) -> HostedModel | None:
+    """What is known of the model that a name asks for; of a deployment at Azure, of the model behind it."""
+    own = find_hosted(name.plain)
+    return own if own is not None or name.known_as is None else find_hosted(f"openai:{name.known_as}")
 
 
 def find_hosted(name: str) -> HostedModel | None:

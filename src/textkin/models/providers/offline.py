@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from textkin._places import models_file
 from textkin.errors import InputError
 from textkin.models.providers.cohere import cohere_info, estimated_tokens
-from textkin.models.providers.hosted import find_hosted, split_name
-from textkin.models.providers.openai import check_dimensions, openai_info
-from textkin.models.providers.own_facts import PROVIDERS
+from textkin.models.providers.names import hosted_name
+from textkin.models.providers.openai import known_model, openai_info
+from textkin.models.providers.servers import azure_place, openai_place
 from textkin.models.providers.tokens import TokenCounter
 from textkin.text.digest import well_formed
 from textkin.types import ModelInfo, Role
@@ -19,27 +19,28 @@ class OfflineModel:
     """Facts and tokens of a hosted model; it can't embed.
 
     Args:
-        name: ``provider:model``, with or without ``?dimensions=``.
+        name: ``provider:model``, with or without options.
+        base_url: the server of an ``openai:`` model, as in `load_model`.
 
     Raises:
         InputError: the catalog doesn't know it, or dimensions that it can't give.
         MissingDependencyError: its tokenizer is not installed (``textkin[openai]``).
     """
 
-    def __init__(self, name: str) -> None:
-        provider, model, dimensions = split_name(name)
-        known = find_hosted(f"{provider}:{model}")
+    def __init__(self, name: str, base_url: str | None = None) -> None:
+        asked = hosted_name(name)
         self._count: TokenCounter | None = None
-        if provider == "cohere":
-            self._info = cohere_info(model, dimensions)
+        if asked.provider == "cohere":
+            self._info = cohere_info(asked.model, asked.dimensions)
             return
+        known = known_model(asked)
         if known is None:
             raise InputError(
                 f"{name} is not in the catalog, so nothing can be said of it without asking its server; "
-                f'describe it in {models_file()}: ["{provider}:{model}"] with dimensions, max_tokens and the price'
+                f'describe it in {models_file()}: ["{asked.plain}"] with dimensions, max_tokens and the price'
             )
-        check_dimensions(model, dimensions, known)
-        self._info = openai_info(model, dimensions, dimensions or known.dimensions, known)
+        place = azure_place() if asked.provider == "azure" else openai_place(base_url)
+        self._info = openai_info(asked, asked.dimensions or known.dimensions, known, place)
         if known.tokenizer is not None:
             self._count = TokenCounter(known.tokenizer)
 
@@ -53,8 +54,3 @@ class OfflineModel:
         if self._count is None:
             return estimated_tokens(texts)
         return self._count([well_formed(text) for text in texts])
-
-
-def is_hosted(name: str) -> bool:
-    """Whether a name is of a model that others run."""
-    return name.partition(":")[0] in PROVIDERS

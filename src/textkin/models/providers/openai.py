@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,27 +15,29 @@ from textkin.errors import (
     ProviderError,
     QuotaError,
 )
-from textkin.models.fingerprint import fingerprint
+from textkin.models.fingerprint import CANARIES, fingerprint
 from textkin.models.providers.answers import (
     billed_by_status,
     billed_unsent,
     charged,
     checked_rows,
     is_final,
+    numbers,
 )
 from textkin.models.providers.gate import Gate, wait_asked
-from textkin.models.providers.hosted import HostedModel, find_hosted
-from textkin.models.providers.packing import RequestLimits
+from textkin.models.providers.hosted import HostedModel, facts_of
+from textkin.models.providers.names import HostedName
+from textkin.models.providers.packing import LearnedSize, RequestLimits
 from textkin.models.providers.rows import embedded_parts, together
 from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError
+from textkin.models.providers.servers import azure_server, openai_server
 from textkin.models.providers.tokens import TokenCounter, most_tokens
 from textkin.models.spending import current_spend
 from textkin.text.digest import well_formed
-from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
+from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role, Vector
 
 LIMITS = RequestLimits(texts=2048, tokens=300_000)
 """OpenAI's documented limits of one embeddings request."""
-_OFFICIAL = "https://api.openai.com/v1"
 _CHARACTERS_A_TOKEN = 2
 _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
@@ -44,13 +45,21 @@ _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "bil
 class OpenAIModel:
     """A model behind ``/v1/embeddings``.
 
-    The key is read from ``OPENAI_API_KEY`` by the SDK and kept nowhere else; ``OPENAI_BASE_URL`` names another
-    server. A server other than OpenAI's own may do without a key.
+    The key is read from ``OPENAI_API_KEY`` and kept only by the SDK; ``OPENAI_BASE_URL`` names another
+    server. A server other than OpenAI's own may do without a key. Azure has variables of its own:
+    ``AZURE_OPENAI_ENDPOINT``, ``AZURE_OPENAI_API_KEY`` and ``OPENAI_API_VERSION``.
 
     Args:
-        model: the provider's name for it, e.g. ``text-embedding-3-small``.
+        model: the provider's name for it, e.g. ``text-embedding-3-small``; at Azure the deployment's name.
         dimensions: fewer than the model's own, where it can; None: its own.
+        batch: texts of a request at most; None: as many as the server takes.
+        base_url: another server, before ``OPENAI_BASE_URL``.
+        deployed: the model is a deployment at Azure.
+        known_as: OpenAI's name of the deployed model, for its dimensions and tokens; None: asked for, not known.
         patience: how hard to try.
+
+    Attributes:
+        probe: the server's vector of the first canary text, where the catalog doesn't know the model; else None.
 
     Raises:
         MissingDependencyError: the SDK is not installed (``textkin[openai]``).
@@ -59,31 +68,38 @@ class OpenAIModel:
         ModelError: a model that is not in the catalog did not answer when asked for its dimensions.
     """
 
-    def __init__(self, model: str, *, dimensions: int | None = None, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        dimensions: int | None = None,
+        batch: int | None = None,
+        base_url: str | None = None,
+        deployed: bool = False,
+        known_as: str | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self._sdk = require("openai", extra="openai")
-        base = openai_server()
-        official = base == _OFFICIAL
-        known = find_hosted(f"openai:{model}")
-        check_dimensions(model, dimensions, known)
-        key = os.environ.get("OPENAI_API_KEY")
-        if not key and official:
-            raise CredentialsError(
-                "OPENAI_API_KEY is not set; put your key there, or name another server in OPENAI_BASE_URL"
-            )
-        self._model = model
-        self._asked = dimensions
-        self._official = official
-        self._listed = known is not None and not known.added
-        self._patience = patience or Patience()
+        name = HostedName("azure" if deployed else "openai", model, dimensions, batch, known_as)
+        known = known_model(name)
         self._gate = Gate()
         web = self._sdk.DefaultHttpxClient(event_hooks={"response": [self._gate.heard]})
-        self._client = self._sdk.OpenAI(
-            api_key=key or "none", base_url=base, max_retries=0, timeout=60.0, http_client=web
-        )
-        weakref.finalize(self, self._client.close)  # or its idle connections stay open until the process ends
+        weakref.finalize(self, web.close)  # or its idle connections stay open until the process ends
+        self._server = azure_server(self._sdk, web) if deployed else openai_server(self._sdk, base_url, web)
+        self._client = self._server.client
+        self._name = name
+        self._patience = patience or Patience()
+        self._limits = RequestLimits(min(batch or LIMITS.texts, LIMITS.texts), LIMITS.tokens)
+        self._size = LearnedSize()
         self._count = TokenCounter(known.tokenizer) if known and known.tokenizer else None
-        self._width = dimensions or (known.dimensions if known else self._asked_width())
-        self._info = openai_info(model, dimensions, self._width, known)
+        self._as_numbers = known is None or known.added  # not every server knows base64
+        self.probe: Vector | None = None
+        if known is None:
+            self.probe = self._first_vector()
+            self._width = len(self.probe)
+        else:
+            self._width = dimensions or known.dimensions
+        self._info = openai_info(name, self._width, known, self._server.place, remembered=self._server.remembered)
 
     def __repr__(self) -> str:
         return f"<OpenAIModel {self._info.name}>"
@@ -116,89 +132,130 @@ class OpenAIModel:
         sizes = tokens if self._count else [len(text.encode()) // _CHARACTERS_A_TOKEN + 1 for text in texts]
         most = tokens if self._count else most_tokens(texts)
         return embedded_parts(
-            self._send, texts, tokens, sizes, most, unfit, self._width, LIMITS, self._patience, self._gate
+            self._send,
+            texts,
+            tokens,
+            sizes,
+            most,
+            unfit,
+            self._width,
+            self._limits,
+            self._patience,
+            self._gate,
+            self._size,
         )
 
     def _unfit(self, text: str, tokens: int) -> str | None:
-        if not text and self._official_rules:
+        if not text:
             return "it is empty, which the provider refuses"
         limit = self._info.max_tokens
         if limit is not None and tokens > limit:
             return f"it has {tokens} tokens, and {self._info.name} reads {limit}; split it"
         return None
 
-    @property
-    def _official_rules(self) -> bool:
-        return self._listed
-
     def _send(self, texts: list[str]) -> Answered:
         answer = self._request(texts)
-        used = getattr(getattr(answer, "usage", None), "total_tokens", None)
-        return charged(used, lambda: checked_answer(answer, len(texts), self._width))
+        return charged(_used(answer), lambda: checked_answer(answer, len(texts), self._width))
 
     def _request(self, texts: list[str]) -> Any:
-        options: dict[str, Any] = {"model": self._model, "input": texts}
-        if self._asked is not None:
-            options["dimensions"] = self._asked
-        # Asked for by name, base64 comes to us as it is, where the SDK would make a list of it. Not every server
-        # knows it.
-        options["encoding_format"] = "base64" if self._official_rules else "float"
-        return asked(self._sdk, lambda: self._client.embeddings.create(**options), self._model)
+        options: dict[str, Any] = {"model": self._name.model, "input": texts}
+        if self._name.dimensions is not None:
+            options["dimensions"] = self._name.dimensions
+        # Asked for by name, base64 comes to us as it is, where the SDK would make a list of it.
+        options["encoding_format"] = "float" if self._as_numbers else "base64"
+        return asked(
+            self._sdk, lambda: self._client.embeddings.create(**options), self._name.plain, self._server.key
+        )
 
-    def _asked_width(self) -> int:
-        spend, most = current_spend(), most_tokens(["x"])[0]
-        spend.reserve(most)
-        spend.settle(most, 1)
+    def _first_vector(self) -> Vector:
+        """What the server makes of the first canary text; tells its dimensions."""
+        name, wanted = self._name.plain, self._name.dimensions
         try:
-            data = self._request(["x"]).data
-            return len(data[0].embedding)
+            try:
+                answer = self._first_answer()
+            except RefusedError:
+                self._as_numbers = False  # Voyage takes no other format than base64
+                answer = self._first_answer()
+            width = numbers(answer.data[0].embedding).size
+            if wanted not in (None, width):
+                raise ModelError(
+                    f"{name}: the server was asked for {wanted} dimensions and answered with {width}; "
+                    "leave dimensions out"
+                )
+            vector: Vector = checked_answer(answer, 1, width)[0]
         except (PassingError, RefusedError) as error:
-            raise ModelError(f"openai:{self._model} did not answer a first request: {error}") from None
+            raise ModelError(f"{name} did not answer a first request: {error}") from None
         except (AttributeError, IndexError, TypeError):
-            raise ModelError(
-                f"openai:{self._model} answered a first request with something else than a vector"
-            ) from None
+            raise ModelError(f"{name} answered a first request with something else than a vector") from None
+        return vector
+
+    def _first_answer(self) -> Any:
+        spend, most = current_spend(), most_tokens(CANARIES[:1])[0]
+        spend.reserve(most)
+        billed = 0
+        try:
+            answer = self._request([CANARIES[0]])
+            used = _used(answer)
+            billed = int(used) if isinstance(used, int | float) and used > 0 else most
+        except PassingError as error:
+            billed = most if error.billed is None else error.billed
+            raise
+        finally:
+            spend.settle(most, billed)
+        return answer
 
 
-def openai_server() -> str:
-    """The address that requests go to: OPENAI_BASE_URL's, else OpenAI's own."""
-    return (os.environ.get("OPENAI_BASE_URL") or _OFFICIAL).rstrip("/")
+def known_model(name: HostedName) -> HostedModel | None:
+    """The catalog's facts about a model, its dimensions checked against them.
+
+    Raises:
+        InputError: dimensions that it can't give, or a model behind a deployment that OpenAI doesn't have.
+    """
+    known = facts_of(name)
+    if name.known_as is not None and known is None:
+        raise InputError(f"{name.plain}: OpenAI has no model {name.known_as!r}; leave model out if it isn't known")
+    if name.dimensions is not None:
+        most = known.dimensions if known else 65536
+        if known is not None and not known.shortens:
+            raise InputError(f"{name.plain} always gives {known.dimensions} dimensions; leave dimensions out")
+        if name.dimensions > most:
+            raise InputError(f"{name.plain}: dimensions must be 1 to {most}, not {name.dimensions}")
+    return known
 
 
-def openai_info(model: str, dimensions: int | None, width: int, known: HostedModel | None) -> ModelInfo:
+def openai_info(
+    name: HostedName, width: int, known: HostedModel | None, place: str, *, remembered: bool = False
+) -> ModelInfo:
     """What is known of a model without asking its server.
 
     Args:
-        model: the provider's name for it.
-        dimensions: that were asked for.
+        name: as it was asked for.
         width: of its vectors.
         known: the catalog's facts.
+        place: the server's address; empty for OpenAI's own.
+        remembered: whether a collection keeps the address, to find it again.
     """
-    facts: dict[str, object] = {"provider": "openai", "model": model, "dimensions": width}
-    if openai_server() != _OFFICIAL:
-        facts["server"] = openai_server()
+    facts: dict[str, object] = {"provider": "openai", "model": name.model, "dimensions": width}
+    if place:
+        facts["server"] = place
+    if name.provider == "azure":
+        facts |= {"provider": "azure", "deployed": name.known_as}
+    details = {
+        "kind": "provider",
+        "unit_rows": "by the model",
+        "tokens": "exact" if known and known.tokenizer else "not known",
+    }
     return ModelInfo(
-        name=f"openai:{model}" + (f"?dimensions={dimensions}" if dimensions else ""),
+        name=str(name),
         dimensions=width,
         max_tokens=known.max_tokens if known else None,
         fingerprint=fingerprint(facts),
-        details={
-            "kind": "provider",
-            "unit_rows": "by the model",
-            "tokens": "exact" if known and known.tokenizer else "not known",
-        },
+        details=details | ({"server": place} if remembered else {}),
     )
 
 
-def check_dimensions(model: str, dimensions: int | None, known: HostedModel | None) -> None:
-    """Raise InputError for dimensions that the model can't give."""
-    if dimensions is None:
-        return
-    most = known.dimensions if known else 65536
-    if known is not None and not known.shortens:
-        raise InputError(f"openai:{model} always gives {known.dimensions} dimensions; leave dimensions out")
-    if not 1 <= dimensions <= most:
-        raise InputError(f"openai:{model}: dimensions must be 1 to {most}, not {dimensions}")
+def _used(answer: Any) -> Any:
+    return getattr(getattr(answer, "usage", None), "total_tokens", None)
 
 
 def checked_answer(answer: Any, count: int, width: int) -> Matrix:
@@ -227,8 +284,14 @@ def checked_answer(answer: Any, count: int, width: int) -> Matrix:
     return checked_rows(vectors, count, width)
 
 
-def asked(sdk: Any, call: Callable[[], Any], model: str) -> Any:
+def asked(sdk: Any, call: Callable[[], Any], model: str, key: str) -> Any:
     """Make one call of the SDK; its errors become ours, without what was sent.
+
+    Args:
+        sdk: the module.
+        call: the call.
+        model: its name in messages.
+        key: the variable with the key, for messages.
 
     Raises:
         PassingError: worth another try.
@@ -241,12 +304,12 @@ def asked(sdk: Any, call: Callable[[], Any], model: str) -> Any:
     try:
         return call()
     except (sdk.OpenAIError, ValueError) as error:
-        ours = _translated(sdk, error, model)
+        ours = _translated(sdk, error, model, key)
     # Outside of the handler: there the SDK's error, which may repeat the key, would come along as its context.
     raise ours
 
 
-def _translated(sdk: Any, error: Any, model: str) -> Exception:
+def _translated(sdk: Any, error: Any, model: str, key: str) -> Exception:
     if isinstance(error, sdk.APIConnectionError):
         return PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error.__cause__))
     if not isinstance(error, sdk.APIStatusError):
@@ -254,11 +317,9 @@ def _translated(sdk: Any, error: Any, model: str) -> Exception:
     status = error.status_code
     wait = wait_asked(error.response.headers)
     if status in (401, 403):
-        return CredentialsError(
-            f"openai:{model}: the key in OPENAI_API_KEY was refused (HTTP {status}); check it and its rights"
-        )
+        return CredentialsError(f"{model}: the key in {key} was refused (HTTP {status}); check it and its rights")
     if status == 404:
-        return ModelNotFoundError(f"openai:{model}: the server knows no such model or path (HTTP 404)")
+        return ModelNotFoundError(f"{model}: the server knows no such model or path (HTTP 404)")
     if status == 402 or (status == 429 and error.code in _NO_CREDIT):
         return _no_credit(model)
     if status == 429:
@@ -268,15 +329,14 @@ def _translated(sdk: Any, error: Any, model: str) -> Exception:
     if status == 413:
         return RefusedError("the provider found it too large (HTTP 413)")
     if is_final(status):
-        return ProviderError(
-            f"openai:{model}: the server doesn't take such requests (HTTP {status}); check OPENAI_BASE_URL"
-        )
-    return PassingError(f"an error of the provider (HTTP {status})", wait, billed_by_status(status))
+        return ProviderError(f"{model}: the server doesn't take such requests (HTTP {status}); check its address")
+    reason = f"an error of the provider (HTTP {status})"
+    return PassingError(reason, wait, billed_by_status(status), of_content=status == 500)
 
 
 def _no_credit(model: str) -> QuotaError:
     return QuotaError(
-        f"openai:{model}: the account's quota is used up; add credit, then run the same again: what was answered "
+        f"{model}: the account's quota is used up; add credit, then run the same again: what was answered "
         "before is kept"
     )
 

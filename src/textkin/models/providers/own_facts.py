@@ -12,9 +12,7 @@ from typing import Any, Final
 
 from textkin._places import models_file
 from textkin.errors import InputError
-
-PROVIDERS: Final = ("openai", "cohere")
-"""What a model's name begins with, before the colon, when somebody else runs it."""
+from textkin.models.providers.names import PROVIDERS
 
 _TOKENIZERS: Final = ("cl100k_base", "o200k_base")
 _KEYS: Final = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from textkin.models.providers.gate import Gate
-from textkin.models.providers.packing import RequestLimits
+from textkin.models.providers.packing import LearnedSize, RequestLimits
 from textkin.models.providers.sending import Answered, Patience, send_all
 from textkin.types import Embedded, Matrix, Progress
 
@@ -23,6 +23,7 @@ def embedded_parts(
     limits: RequestLimits,
     patience: Patience,
     gate: Gate,
+    size: LearnedSize | None = None,
 ) -> Iterator[tuple[Sequence[int], Embedded]]:
     """Send the texts that are fit to be sent; gives rows with their answers as they come.
 
@@ -37,6 +38,7 @@ def embedded_parts(
         limits: of one request.
         patience: how hard to try.
         gate: of this provider.
+        size: of its requests, as `send_all` takes it.
     """
 
     def answer(
@@ -51,7 +53,7 @@ def embedded_parts(
         yield rows, answer(rows, None, {place: unfit[row] for place, row in enumerate(rows)})
     fit = [row for row in range(len(texts)) if row not in unfit]
     fit_sizes, fit_most = [sizes[row] for row in fit], [most[row] for row in fit]
-    for part in send_all(send, [texts[row] for row in fit], fit_sizes, limits, patience, gate, fit_most):
+    for part in send_all(send, [texts[row] for row in fit], fit_sizes, limits, patience, gate, fit_most, size):
         rows = [fit[place] for place in part.rows]
         failed = {} if part.failed is None else dict.fromkeys(range(len(rows)), part.failed)
         if part.stopped is None:

@@ -11,13 +11,16 @@ from queue import Empty, SimpleQueue
 
 from textkin.errors import BudgetError, ModelError, ProviderError
 from textkin.models.providers.gate import Gate
-from textkin.models.providers.packing import RequestLimits, pack
+from textkin.models.providers.packing import LearnedSize, RequestLimits, pack
+from textkin.models.providers.tokens import most_tokens
 from textkin.models.spending import current_spend
 from textkin.types import Matrix
 
 _LONGEST_WAIT = 60.0
 _HOPELESS = 64
 _GLANCE = 0.1
+_SUSPICIOUS = 3
+_HARMLESS = "a"
 
 
 class PassingError(Exception):
@@ -28,20 +31,33 @@ class PassingError(Exception):
         wait: seconds that the provider asks to wait; None: not said.
         billed: tokens that the request was charged all the same; None: not known, so all of it may be.
         crowded: whether the provider has too many requests, so that the others had better wait too.
+        of_content: whether one of the texts may be the cause: some servers answer one that is too long with
+            HTTP 500, others with a vector of zeros.
     """
 
     def __init__(
-        self, reason: str, wait: float | None = None, billed: int | None = None, *, crowded: bool = False
+        self,
+        reason: str,
+        wait: float | None = None,
+        billed: int | None = None,
+        *,
+        crowded: bool = False,
+        of_content: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.wait = wait
         self.billed = billed
         self.crowded = crowded
+        self.of_content = of_content
 
 
 class RefusedError(Exception):
     """The provider refuses what is in the request; sending it again is useless."""
+
+
+class _Suspect(Exception):
+    """The same texts fail again and again, while the provider answers others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +122,7 @@ def send_all(
     patience: Patience,
     gate: Gate | None = None,
     most: Sequence[int] | None = None,
+    size: LearnedSize | None = None,
 ) -> Iterator[Part]:
     """Send texts in packed requests; gives what was answered as it comes, whatever ends the work.
 
@@ -126,15 +143,17 @@ def send_all(
         patience: how hard to try.
         gate: of this provider; None: one for this call.
         most: tokens that each can cost at most, where ``tokens`` are an estimate.
+        size: what was learned of the server in earlier calls; learns more in this one.
 
     Yields:
         Each row once at most, in any order; what ended the work early comes last.
     """
     # In one request of all the texts nothing would be side by side.
     share = max(patience.least, math.ceil(len(texts) / patience.in_flight))
-    longest = min(limits.texts, share, patience.most or limits.texts)
+    size = size or LearnedSize()
+    longest = min(limits.texts, share, patience.most or limits.texts, size.most or limits.texts)
     parts = pack(tokens, RequestLimits(longest, limits.tokens))
-    work = _Work(send, texts, tokens, tokens if most is None else most, parts, patience, gate or Gate())
+    work = _Work(send, texts, tokens, tokens if most is None else most, parts, patience, gate or Gate(), size)
     threads = [
         # Not waited for when the process ends: after a second Ctrl-C nobody wants their answers.
         threading.Thread(target=work.run, name=f"textkin-{number}", daemon=True)
@@ -188,6 +207,7 @@ class _Work:
         parts: Sequence[range],
         patience: Patience,
         gate: Gate,
+        size: LearnedSize,
     ) -> None:
         self.news: SimpleQueue[Part | BaseException | None] = SimpleQueue()
         self.stop = threading.Event()
@@ -200,6 +220,7 @@ class _Work:
         self._parts = iter(parts)
         self._patience = patience
         self._gate = gate
+        self._size = size
         self._guard = threading.Lock()
         self._answered = 0
         self._refused = self._billed = 0
@@ -230,35 +251,58 @@ class _Work:
         finally:
             self.news.put(None)
 
-    def _answer(self, rows: range) -> None:
+    def _answer(self, rows: range, narrowed: bool = False) -> bool:
+        """Answer these rows, in parts where it must be, unless the work was stopped.
+
+        Args:
+            rows: of the texts.
+            narrowed: whether they belong to a request that failed again and again.
+
+        Returns:
+            Whether all of them were answered.
+        """
         if self.stop.is_set():
-            return
+            return False
+        most = self._size.most
+        if most is not None and len(rows) > most:
+            return self._all_of([rows[start : start + most] for start in range(0, len(rows), most)], narrowed)
         try:
-            vectors = self._tried(rows)
-        except RefusedError as error:
-            if len(rows) > 1:
-                middle = rows.start + len(rows) // 2
-                self._answer(range(rows.start, middle))
-                self._answer(range(middle, rows.stop))
-            else:
+            vectors = self._tried(rows, narrowed)
+        except (RefusedError, _Suspect) as error:
+            if len(rows) == 1:
                 self._set_aside(rows, str(error))
-            return
+                return False
+            middle = len(rows) // 2
+            suspect = isinstance(error, _Suspect)
+            answered = self._all_of([rows[:middle], rows[middle:]], narrowed or suspect)
+            if answered and not suspect:
+                self._size.halved(len(rows), len(rows) - middle)
+            return answered
         except (ModelError, BudgetError) as error:
             self._end(error)
-            return
-        if vectors is not None:
-            with self._guard:
-                self._answered += 1
-            self.news.put(Part(rows, vectors, billed=self.billed()))
+            return False
+        if vectors is None:
+            return False
+        self._size.answered(len(rows))
+        with self._guard:
+            self._answered += 1
+        self.news.put(Part(rows, vectors, billed=self.billed()))
+        return True
 
-    def _tried(self, rows: range) -> Matrix | None:
+    def _all_of(self, parts: Sequence[range], narrowed: bool) -> bool:
+        """`_answer` each, whatever becomes of the others."""
+        answered = [self._answer(part, narrowed) for part in parts]
+        return all(answered)
+
+    def _tried(self, rows: range, narrowed: bool) -> Matrix | None:
         """The rows' vectors; None when the work was stopped meanwhile."""
         tokens = sum(self._tokens[row] for row in rows)
-        failures = 0
+        enough = _SUSPICIOUS - 1 if narrowed and len(rows) > 1 else _SUSPICIOUS
+        failures = suspicious = 0
         while self._slot() and self._gate.enter(tokens, self.stop):
             before = self._answered
             try:
-                return self._asked(rows)
+                return self._sent([self._texts[row] for row in rows], tokens, sum(self._most[row] for row in rows))
             except PassingError as error:
                 self._slots.release()
                 passing = error
@@ -267,6 +311,9 @@ class _Work:
                 raise
             if not passing.crowded or self._answered == before:
                 failures += 1
+            suspicious = suspicious + 1 if passing.of_content else 0
+            if suspicious == enough and (narrowed or len(rows) > 1) and self._answers_others():
+                raise _Suspect(f"the provider fails at it again and again: {passing.reason}")
             self._give_up(passing, failures)
             wait = passing.wait
             if wait is None:
@@ -278,14 +325,30 @@ class _Work:
                 break
         return None
 
-    def _asked(self, rows: range) -> Matrix:
-        """Send one request, where the budget allows it, and settle what it cost."""
-        reserved = sum(self._most[row] for row in rows)
-        self._spend.reserve(reserved)
+    def _answers_others(self) -> bool:
+        """Whether the provider works at all, so that a failure may lie in the texts."""
+        if self._answered:
+            return True
+        (most,) = most_tokens([_HARMLESS])
+        try:
+            self._sent([_HARMLESS], 1, most)
+        except (PassingError, RefusedError):
+            return False
+        return True
+
+    def _sent(self, texts: list[str], tokens: int, most: int) -> Matrix:
+        """Send one request, where the budget allows it, and settle what it cost.
+
+        Args:
+            texts: of the request.
+            tokens: of them all, where the answer reports none.
+            most: that it can cost.
+        """
+        self._spend.reserve(most)
         billed: int | None = None  # whatever else ends this: the provider may have been reached
         try:
-            answer = self._send([self._texts[row] for row in rows])
-            billed = sum(self._tokens[row] for row in rows) if answer.billed is None else answer.billed
+            answer = self._send(texts)
+            billed = tokens if answer.billed is None else answer.billed
             return answer.vectors
         except PassingError as error:
             billed = error.billed
@@ -295,9 +358,9 @@ class _Work:
             raise
         finally:
             if billed is None:
-                self._spend.lose(reserved)
+                self._spend.lose(most)
             else:
-                self._spend.settle(reserved, billed)
+                self._spend.settle(most, billed)
                 with self._guard:
                     self._billed += billed
 

@@ -1,0 +1,156 @@
+"""Where OpenAI's language is spoken: a client of the official SDK, and what may be told of its server."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from textkin.errors import CredentialsError, InputError
+
+OFFICIAL = "https://api.openai.com/v1"
+_SECONDS = 60.0
+_OWN_SECONDS = 300.0
+"""For servers that may run on a slow CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One place that is asked for vectors.
+
+    Attributes:
+        client: of the SDK; holds the key.
+        place: the address without anything secret; empty for OpenAI's own.
+        key: the variable that holds the key.
+        remembered: whether a collection keeps ``place``, to find it again.
+    """
+
+    client: Any
+    place: str
+    key: str
+    remembered: bool
+
+
+def openai_server(sdk: Any, base_url: str | None, web: Any) -> Server:
+    """OpenAI's own service, or the server at ``base_url``, else at OPENAI_BASE_URL.
+
+    Args:
+        sdk: the module.
+        base_url: None: not given.
+        web: the HTTP client to use.
+
+    Raises:
+        CredentialsError: no key for OpenAI's own service.
+        InputError: ``base_url`` is no address.
+    """
+    base, place = _base(base_url), openai_place(base_url)
+    official = not place
+    key = os.environ.get("OPENAI_API_KEY")
+    if not key and official:
+        raise CredentialsError(
+            "OPENAI_API_KEY is not set; put your key there, or name another server with --base-url (base_url=) "
+            "or in OPENAI_BASE_URL"
+        )
+    client = sdk.OpenAI(
+        api_key=key or "none",
+        base_url=base,
+        max_retries=0,
+        timeout=_SECONDS if official else _OWN_SECONDS,
+        http_client=web,
+    )
+    return Server(client, place, "OPENAI_API_KEY", not official)
+
+
+def openai_place(base_url: str | None = None) -> str:
+    """The address that requests go to, without anything secret; empty for OpenAI's own.
+
+    Raises:
+        InputError: ``base_url`` is no address.
+    """
+    place = address(_base(base_url))
+    return "" if place == OFFICIAL else place
+
+
+def azure_place() -> str:
+    """The address of the Azure resource that AZURE_OPENAI_ENDPOINT names.
+
+    Raises:
+        InputError: it names none.
+    """
+    endpoint = os.environ.get("AZURE_OPENAI_ENDPOINT")
+    if not endpoint:
+        raise InputError(
+            "Azure needs AZURE_OPENAI_ENDPOINT in the environment, e.g. "
+            "AZURE_OPENAI_ENDPOINT=https://NAME.openai.azure.com"
+        )
+    return address(endpoint.rstrip("/"))
+
+
+def azure_server(sdk: Any, web: Any) -> Server:
+    """The Azure resource that AZURE_OPENAI_ENDPOINT names.
+
+    Args:
+        sdk: the module.
+        web: the HTTP client to use.
+
+    Raises:
+        CredentialsError: no key and no token in the environment.
+        InputError: no endpoint, or no API version.
+    """
+    missing = [name for name in ("AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION") if not os.environ.get(name)]
+    if missing:
+        raise InputError(
+            f"Azure needs {' and '.join(missing)} in the environment, e.g. "
+            "AZURE_OPENAI_ENDPOINT=https://NAME.openai.azure.com and OPENAI_API_VERSION=2024-10-21"
+        )
+    key, token = os.environ.get("AZURE_OPENAI_API_KEY"), os.environ.get("AZURE_OPENAI_AD_TOKEN")
+    if not key and not token:
+        raise CredentialsError(
+            "AZURE_OPENAI_API_KEY is not set; put your key there (or a token, AZURE_OPENAI_AD_TOKEN)"
+        )
+    client = sdk.AzureOpenAI(
+        azure_endpoint=os.environ["AZURE_OPENAI_ENDPOINT"].rstrip("/"),
+        api_key=key,
+        azure_ad_token=token,
+        api_version=os.environ["OPENAI_API_VERSION"],
+        max_retries=0,
+        timeout=_SECONDS,
+        http_client=web,
+    )
+    return Server(client, azure_place(), "AZURE_OPENAI_API_KEY" if key else "AZURE_OPENAI_AD_TOKEN", False)
+
+
+def _base(base_url: str | None) -> str:
+    return (base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL).rstrip("/")
+
+
+def address(url: str) -> str:
+    """An address without user, password, query and fragment, which may hold secrets.
+
+    Raises:
+        InputError: it is not ``http://HOST…`` or ``https://HOST…``.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is None or parts.scheme not in ("http", "https"):
+        raise InputError(
+            "the server's address is not one; expected e.g. http://127.0.0.1:11434/v1 (with its path, mostly /v1)"
+        )
+    shown = f"[{host}]" if ":" in host else host
+    if port is not None:
+        shown += f":{port}"
+    return urlunsplit((parts.scheme, shown, parts.path.rstrip("/"), "", ""))
+
+
+def on_this_machine(place: str) -> bool:
+    """Whether an address is one of this machine's own, which no other machine answers."""
+    host = urlsplit(place).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

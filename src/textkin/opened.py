@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from textkin.errors import InputError, ModelMismatchError
+from textkin.jobs.adopting import adopt, require_named
 from textkin.ledger import Ledger
+from textkin.ledger.recognising import recognised
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import canary_vectors, same_vectors
-from textkin.models.foreign import ForeignModel
 from textkin.models.resolve import DEFAULT_MODEL, load_model
+from textkin.stores.foreign import ForeignStore
 from textkin.types import Model, ModelInfo, Store, StoreHeader
 
 
@@ -43,8 +45,12 @@ class OpenedModel:
     def check_choice(self) -> None:
         """Refuse a model that isn't the store's as early as it can be told.
 
-        A name equal to the one in the store is checked when it is loaded, so that opening stays quick.
+        A name equal to the one in the store is checked when it is loaded, so that opening stays quick. Of another
+        tool's collection the model must be named, and is checked here.
         """
+        if isinstance(self._store, ForeignStore):
+            self._adopt(self._store)
+            return
         header = self._standing()
         if header is None:
             return
@@ -89,6 +95,13 @@ class OpenedModel:
             self._to_accept = False
         return model
 
+    def _adopt(self, store: ForeignStore) -> None:
+        require_named(store, self._chosen)
+        with self._lock:
+            self._loaded = self._load(None)
+            adopt(store, self._loaded, self._ledger())
+            self._checked = self._loaded.info.fingerprint
+
     def _standing(self) -> StoreHeader | None:
         """The store's header; None while no record depends on it, so that an empty store takes any model."""
         header = self._store.header
@@ -107,24 +120,8 @@ class OpenedModel:
             chosen = header.model.name if header else DEFAULT_MODEL
         recorded = header.model.precision if header else "float32"
         precision = self._precision or ("int8" if recorded == "int8" else "float32")
-        return self._recognised(
-            load_model(chosen, device=self._device, precision=precision, threads=self._threads)
-        )
-
-    def _recognised(self, model: EmbeddingModel) -> EmbeddingModel:
-        """Give an object the fingerprint that the ledger knows it by.
-
-        Only objects share one: a model that counts tokens notes in the ledger which texts were cut.
-        """
-        inner = model.unwrap()
-        ledger = self._ledger() if isinstance(inner, ForeignModel) else None
-        if not isinstance(inner, ForeignModel) or ledger is None:
-            return model
-        known = ledger.known_by_canaries(inner.canaries, tolerance=1e-5, kind="object")
-        if known is None:
-            ledger.remember_model(inner.info, inner.canaries)
-            return model
-        return EmbeddingModel(inner.with_fingerprint(known))
+        model = load_model(chosen, device=self._device, precision=precision, threads=self._threads)
+        return model if model.by_name else recognised(model, self._ledger())
 
     def _check(self, model: Model, header: StoreHeader) -> None:
         info = model.info

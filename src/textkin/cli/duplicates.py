@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from textkin._progress import bar
-from textkin.cli.fetching import load_with_bar
+from textkin.cli.fetching import load_with_bar, open_for_reading
 from textkin.cli.hints import tell_why_nothing
 from textkin.cli.options import WORDS, engine_options, read_options, read_options_of, where_option
 from textkin.cli.output import (
@@ -59,7 +59,12 @@ _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column(
     help="For --keep newest, which needs it: the metadata that holds the date.",
 )
 @where_option
-@click.option("--model", metavar="NAME", help="For files: a model's name or folder. [default: all-MiniLM-L6-v2]")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="For files: a model's name or folder. [default: all-MiniLM-L6-v2] For a collection that another tool "
+    "made: the model that made its vectors.",
+)
 @read_options
 @engine_options
 @click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped in files.")
@@ -94,7 +99,7 @@ def duplicates(
     if keep != "newest" and date_field is not None:
         raise click.UsageError("--date-field is for --keep newest")
     if _is_collection(paths):
-        report, texts = _of_collection(paths[0], threshold, keep, date_field, where)
+        report, texts = _of_collection(paths[0], model, threshold, keep, date_field, where)
     else:
         if where is not None:
             raise click.UsageError("--where is for collections")
@@ -132,11 +137,9 @@ def _is_collection(paths: Sequence[str]) -> bool:
 
 
 def _of_collection(
-    place: str, threshold: float, keep: Rule, date_field: str | None, where: str | None
+    place: str, model: str | None, threshold: float, keep: Rule, date_field: str | None, where: str | None
 ) -> tuple[DuplicateReport, Mapping[str, str]]:
-    from textkin.collection import Collection
-
-    with Collection(place, create=False) as collection:
+    with open_for_reading(place, model) as collection:
         with bar("comparing") as progress:
             report = collection.duplicates(
                 threshold, keep=keep, date_field=date_field, where=where, progress=progress

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from textkin.cli.fetching import ensure_model_of
+from textkin.cli.fetching import ensure_model_of, open_for_reading
 from textkin.cli.hints import tell_why_nothing
-from textkin.cli.options import WORDS, k_option, place_argument, threshold_option, where_option
+from textkin.cli.options import WORDS, k_option, maker_option, place_argument, threshold_option, where_option
 from textkin.cli.output import Column, form_options, one_line, score_column, talk, text_column, write_rows
 from textkin.errors import InputError, RecordNotFoundError
 from textkin.where import condition
@@ -44,6 +44,7 @@ class OneQuery(click.Command):
 @threshold_option
 @click.option("--like", type=WORDS, metavar="ID", multiple=True, help="Add this record's meaning to the query's.")
 @click.option("--unlike", type=WORDS, metavar="ID", multiple=True, help="Take this record's meaning away.")
+@maker_option
 @form_options
 def search(
     place: str,
@@ -53,6 +54,7 @@ def search(
     threshold: float | None,
     like: tuple[str, ...],
     unlike: tuple[str, ...],
+    model: str | None,
     form: str | None,
 ) -> None:
     """Find the records of COLLECTION nearest in meaning to QUERY, best first; exact.
@@ -67,7 +69,7 @@ def search(
     comparison with a missing field is false, so != and not in are true of it. A field with blanks
     or signs goes in `backticks`.
     """
-    with _opened(place) as collection:
+    with open_for_reading(place, model) as collection:
         for name in (*like, *unlike):
             _require(collection, place, name)
         if query and not collection.count():
@@ -87,6 +89,7 @@ def search(
 @k_option
 @where_option
 @threshold_option
+@maker_option
 @form_options
 def similar(
     place: str,
@@ -95,6 +98,7 @@ def similar(
     k: int,
     where: str | None,
     threshold: float | None,
+    model: str | None,
     form: str | None,
 ) -> None:
     """Find the records of COLLECTION most similar to the record ID, or to a text.
@@ -105,7 +109,7 @@ def similar(
     """
     if (id is None) == (text is None):
         raise click.UsageError("give either the ID of a record or --text")
-    with _opened(place) as collection:
+    with open_for_reading(place, model) as collection:
         if text and not collection.count():
             _tell_empty(place, where, form)
             return
@@ -118,12 +122,6 @@ def similar(
             hits = collection.similar(name, k, where=where, threshold=threshold)
         _write(hits, form)
         _explain(collection, hits, where)
-
-
-def _opened(place: str) -> Collection:
-    from textkin.collection import Collection
-
-    return Collection(place, create=False)
 
 
 def _write(hits: Sequence[Hit], form: str | None) -> None:

@@ -283,6 +283,11 @@ class Ledger:
         with self._transaction(write=False) as connection:
             return models.known(connection, fingerprint)
 
+    def canaries(self, fingerprint: str) -> Matrix | None:
+        """The vectors of the canary texts of a model that was introduced; None for another."""
+        with self._transaction(write=False) as connection:
+            return models.canaries(connection, fingerprint)
+
     def models(self) -> list[ModelInfo]:
         """The models that were introduced, by name."""
         with self._transaction(write=False) as connection:

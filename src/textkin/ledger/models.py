@@ -31,6 +31,16 @@ def known(connection: apsw.Connection, fingerprint: str) -> bool:
     return row is not None
 
 
+def canaries(connection: apsw.Connection, fingerprint: str) -> Matrix | None:
+    """As `Ledger.canaries`."""
+    row: Any = connection.execute(
+        "SELECT dimensions, canaries FROM models WHERE fingerprint = ?", (fingerprint,)
+    ).fetchone()
+    if row is None or row[1] is None:
+        return None
+    return np.frombuffer(row[1], dtype="<f4").reshape(-1, int(row[0]))
+
+
 def everyone(connection: apsw.Connection) -> list[ModelInfo]:
     """All models, by name."""
     rows = connection.execute("SELECT info FROM models ORDER BY name, fingerprint").fetchall()

@@ -126,6 +126,11 @@ class ChromaPoints:
             else:
                 collection.modify(metadata={**(collection.metadata or {}), _HEADER: text})
 
+    def made_elsewhere(self) -> bool:
+        """Whether the collection is there and lacks textkin's header: another program made it."""
+        collection = self._collection()
+        return collection is not None and _HEADER not in (collection.metadata or {})
+
     # -- points --------------------------------------------------------------------------------------------
 
     def check(self, points: Sequence[Point]) -> None:

@@ -78,11 +78,23 @@ class ChromaPoints:
             self.url = f"chroma+http{'s' if tls else ''}://{host}:{port}/{name}"
             with self._translated():
                 self._client = chromadb.HttpClient(host=host, port=port, ssl=tls, settings=settings)
-        if not create and self._collection() is None:
+        try:
+            missing = not create and self._collection() is None
+        except StoreError:
+            self.close()
+            raise
+        if missing:
+            self.close()
             raise StoreNotFoundError(f"{self.url}: there is no collection {name!r}")
 
     def close(self) -> None:
-        """The client is shared by all of the process that use the same folder; it goes with the last of them."""
+        """A folder's client is shared by all of the process that use it; it goes with the last of them."""
+        self._client.close()
+        # Chroma's own `close` (1.5) leaves the connections to a server open until the process ends.
+        for client in (self._client, getattr(self._client, "_admin_client", None)):
+            session = getattr(getattr(client, "_server", None), "_session", None)
+            if session is not None:
+                session.close()
 
     @contextmanager
     def _held(self, what: str) -> Iterator[None]:
@@ -130,6 +142,12 @@ class ChromaPoints:
         """Whether the collection is there and lacks textkin's header: another program made it."""
         collection = self._collection()
         return collection is not None and _HEADER not in (collection.metadata or {})
+
+    def told(self, **asked: Any) -> Mapping[str, Any]:
+        """What Chroma's own ``get`` answers, for a collection that another program made."""
+        with self._translated():
+            answer: Mapping[str, Any] = self._existing().get(**asked)
+        return answer
 
     # -- points --------------------------------------------------------------------------------------------
 

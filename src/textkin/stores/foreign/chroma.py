@@ -13,8 +13,8 @@ from typing import Any, Final
 import apsw
 import numpy as np
 
-from textkin._optional import require
 from textkin.errors import StoreError, StoreLockedError
+from textkin.stores.chroma import ChromaPoints
 from textkin.stores.foreign.reader import Row
 from textkin.stores.problems import from_system
 from textkin.text.digest import well_formed
@@ -54,45 +54,28 @@ class ChromaReader:
 
     def batches(self) -> Iterator[list[Row]]:
         """Rows in the order in which Chroma got them."""
-        with self._collection() as collection:
+        with self._opened() as points:
             # By their ids: with an offset, a page would shift when somebody deletes meanwhile.
-            ids = collection.get(include=[])["ids"]
+            ids = points.told(include=[])["ids"]
             for start in range(0, len(ids), _PAGE):
                 part = ids[start : start + _PAGE]
-                answer = collection.get(ids=part, include=["documents", "metadatas", "embeddings"])
+                answer = points.told(ids=part, include=["documents", "metadatas", "embeddings"])
                 found = {row.id: row for row in _rows(answer)}
                 yield [found[name] for name in map(well_formed, part) if name in found]
 
     @contextmanager
-    def _collection(self) -> Iterator[Any]:
-        chromadb = require("chromadb", extra="chroma")
-        # Chroma reads these from the environment otherwise, and sends usage statistics unless told not to.
-        settings = chromadb.config.Settings(anonymized_telemetry=False)
+    def _opened(self) -> Iterator[ChromaPoints]:
         with tempfile.TemporaryDirectory(prefix="textkin-chroma-", ignore_cleanup_errors=True) as place:
-            errors = (chromadb.errors.ChromaError, ValueError, ConnectionError, RuntimeError)
+            copied = None
+            if self._folder is not None:
+                copied = Path(place) / "copy"
+                copy_at_rest(self._folder, copied)
+            points = ChromaPoints(self._name, folder=copied, server=self._server, create=False)
+            points.url = self.url  # errors name the original
             try:
-                if self._folder is not None:
-                    copied = Path(place) / "copy"
-                    copy_at_rest(self._folder, copied)
-                    client = chromadb.PersistentClient(path=str(copied), settings=settings)
-                else:
-                    assert self._server is not None
-                    host, port, tls = self._server
-                    client = chromadb.HttpClient(host=host, port=port, ssl=tls, settings=settings)
-            except errors as error:
-                raise self._translated(error) from error
-            try:
-                yield client.get_collection(self._name, embedding_function=None)
-            except errors as error:
-                raise self._translated(error) from error
+                yield points
             finally:
-                client.close()
-                session = getattr(getattr(client, "_server", None), "_session", None)
-                if session is not None:
-                    session.close()  # which Chroma's own `close` (1.5) leaves open
-
-    def _translated(self, error: Exception) -> StoreError:
-        return StoreError(f"{self.url}: Chroma answered: {type(error).__name__}: {error}")
+                points.close()
 
 
 def made_elsewhere(folder: Path, name: str) -> bool:

@@ -84,7 +84,7 @@ class TableReader:
                 sql.SQL("{}::real[]" if vector.type != "_float8" else "{}").format(sql.Identifier(vector.name)),
                 *(sql.SQL(_form(column)).format(sql.Identifier(column.name)) for column in rest),
             ]
-            query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
+            query = sql.SQL("SELECT {} FROM {} AS source ORDER BY source.{}").format(
                 sql.SQL(", ").join(selected), sql.Identifier(schema, table), sql.Identifier(ids.name)
             )
             with connection.cursor(name="textkin", binary=True) as cursor:

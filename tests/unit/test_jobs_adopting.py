@@ -17,6 +17,8 @@ from textkin.errors import (
     ModelMismatchError,
 )
 from textkin.jobs.adopting import ForeignWarning
+from textkin.models.hashing import HashingModel
+from textkin.types import Embedded
 
 
 def test_the_sample_is_embedded_once_ever(tmp_path: Path) -> None:
@@ -32,6 +34,32 @@ def test_the_sample_is_embedded_once_ever(tmp_path: Path) -> None:
         pass
     assert len(set(first.seen) & set(words)) == 32
     assert not set(second.seen) & set(words)
+
+
+class Paid:
+    """A model that is paid for by the text."""
+
+    def __init__(self) -> None:
+        self._inner = HashingModel()
+        self.info = self._inner.info
+        self.texts = 0
+
+    def embed(self, texts: Sequence[str], *rest: Any) -> Embedded:
+        self.texts += len(texts)
+        return self._inner.embed(texts, *rest)
+
+    def count_tokens(self, texts: Sequence[str], *rest: Any) -> list[int]:
+        return self._inner.count_tokens(texts, *rest)
+
+
+def test_a_paid_model_is_paid_once_canaries_included(tmp_path: Path) -> None:
+    words = texts(60)
+    place = save_npy(tmp_path, HashingModel().embed(words).vectors, words)
+    first, second = Paid(), Paid()
+    for model in (first, second):
+        with textkin.Collection(place, model=model) as collection:
+            assert collection.info().records == 60
+    assert (first.texts, second.texts) == (32 + 16, 0)
 
 
 def test_one_changed_text_is_named_and_two_are_refused(tmp_path: Path) -> None:
@@ -88,6 +116,7 @@ def test_vectors_near_the_models_hint_at_what_differs(tmp_path: Path) -> None:
         textkin.Collection(save_npy(tmp_path, noisy, words), model=Encoder())
 
 
+@pytest.mark.slow
 def test_the_published_vectors_of_sentence_transformers_are_recognised(tmp_path: Path, real_cache: Path) -> None:
     golden = np.load(Path(__file__).parent.parent / "golden" / "all-MiniLM-L6-v2.npz")
     sys.path.insert(0, str(Path(__file__).parent.parent / "golden"))

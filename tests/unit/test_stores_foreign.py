@@ -316,6 +316,9 @@ def test_the_copy_goes_with_the_collection(
     store.close()
     store.close()
     assert list(tmp_path.iterdir()) == []
+    assert store.count() == 1100  # read anew
+    store.close()
+    assert list(tmp_path.iterdir()) == []
     forgotten = open_store(npy_file.place)
     assert forgotten.count() == 1100
     del forgotten, store

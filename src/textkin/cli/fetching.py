@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from textkin.cli.output import talk
 from textkin.errors import ModelMismatchError, StoreNotFoundError
 from textkin.stores.foreign import ForeignStore
-from textkin.stores.resolve import is_database, open_store
+from textkin.stores.resolve import may_be_foreign, open_store
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
@@ -106,7 +106,7 @@ def open_for_writing(
     """
     from textkin.collection import Collection
 
-    if model is not None or is_database(place):
+    if model is not None or may_be_foreign(place):
         refuse_in_vain(place, model)
     if model is not None:
         ensure_weights(model)

@@ -28,7 +28,7 @@ from textkin.cli.output import (
     write_rows,
 )
 from textkin.errors import InputError, RecordNotFoundError
-from textkin.stores.resolve import is_database
+from textkin.stores.resolve import is_database, may_be_foreign
 from textkin.types import Record
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def remove(
 
     if bool(ids) + (where is not None) + (source is not None) != 1:
         raise click.UsageError("give either the IDs of records, --where or --source")
-    if is_database(place):
+    if may_be_foreign(place):
         refuse_in_vain(place, None)
     with Collection(place, create=False) as collection:
         if source is not None:

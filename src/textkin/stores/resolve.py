@@ -101,6 +101,11 @@ def is_database(place: str) -> bool:
     return place.partition("?")[0].lower().endswith(".npy")
 
 
+def may_be_foreign(place: str) -> bool:
+    """Whether a collection that another tool made can be at such a place."""
+    return place.partition("?")[0].lower().endswith(".npy") or place.lower().startswith(("chroma", "postgres"))
+
+
 def without_password(url: str) -> str:
     """The same address with ``***`` where its password stands."""
     hidden = re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)

@@ -66,11 +66,10 @@ class ForeignStore:
         return self._facts
 
     def close(self) -> None:
+        """As `Store.close`; whoever goes on reading reads the other tool's collection anew."""
         self._reader.close()
-        if self._copy is not None:
-            self._copy.close()
-        if self._remove_copy is not None:
-            self._remove_copy()
+        with self._guard:
+            self._drop_copy()
 
     # -- the model -----------------------------------------------------------------------------------------
 
@@ -161,11 +160,22 @@ class ForeignStore:
             if self._copy is None:
                 folder = tempfile.mkdtemp(prefix="textkin-")
                 self._remove_copy = weakref.finalize(self, shutil.rmtree, folder, True)
-                copy = LocalStore(Path(folder) / "copy.kin")
-                with copy.writing("read another tool's collection"):
-                    self._read_into(copy)
-                self._copy = copy
+                self._copy = LocalStore(Path(folder) / "copy.kin")
+                self.left_out, self.without_text = Noted(), Noted()
+                try:
+                    with self._copy.writing("read another tool's collection"):
+                        self._read_into(self._copy)
+                except BaseException:
+                    self._drop_copy()
+                    raise
             return self._copy
+
+    def _drop_copy(self) -> None:
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
+        if self._remove_copy is not None:
+            self._remove_copy()
 
     def _read_into(self, copy: LocalStore) -> None:
         picked = _Reservoir()

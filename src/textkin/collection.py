@@ -30,6 +30,7 @@ from textkin.opened import OpenedModel
 from textkin.search.clusters import Cluster, find_clusters
 from textkin.search.outliers import Outlier, find_outliers
 from textkin.search.recall import Recall, measure_recall
+from textkin.stores.foreign import ForeignFacts, ForeignStore
 from textkin.stores.resolve import open_store
 from textkin.text.digest import well_formed
 from textkin.text.files import absolute
@@ -52,12 +53,14 @@ class CollectionInfo:
         records: how many.
         model: whose vectors it holds; None while it is new and empty.
         exact: whether search compares every vector; if not, `Collection.recall` measures what it misses.
+        foreign: what reading another tool's collection has shown; None for textkin's own.
     """
 
     place: str
     records: int
     model: ModelInfo | None
     exact: bool
+    foreign: ForeignFacts | None = None
 
 
 class Collection:
@@ -67,9 +70,10 @@ class Collection:
     ``similar`` by id and ``duplicates`` need none.
 
     Args:
-        place: a folder, by convention named ``….kin``.
+        place: a folder, by convention named ``….kin``, or another kind of store, see `textkin.stores.resolve`.
         model: a name, a folder, or an object with ``encode``; by default the model that the collection
-            was built with, or all-MiniLM-L6-v2 for a new one.
+            was built with, or all-MiniLM-L6-v2 for a new one. For another tool's collection it must be named,
+            and is checked at once by embedding some of its texts again; such a collection is only read.
         create: False refuses to make a new one.
         read_only: open without the right to write.
         ledger: False keeps no ledger; a `Ledger` to use another than the user's own.
@@ -310,9 +314,9 @@ class Collection:
         """Place, size and model."""
         header = self._store.header
         count = self._store.count()
-        return CollectionInfo(
-            self._store.url, count, header.model if header and count else None, self._store.exact
-        )
+        foreign = self._store.facts if isinstance(self._store, ForeignStore) else None
+        model = header.model if header and count else None
+        return CollectionInfo(self._store.url, count, model, self._store.exact, foreign)
 
     @property
     def exact(self) -> bool:

@@ -9,14 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 from textkin.errors import InputError, ModelMismatchError
+from textkin.jobs.adopting import adopt, require_named
 from textkin.ledger import Ledger, known_canaries
+from textkin.ledger.recognising import recognised
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import canary_vectors, same_vectors
-from textkin.models.foreign import ForeignModel
 from textkin.models.providers.names import is_hosted
 from textkin.models.providers.servers import on_this_machine
 from textkin.models.resolve import DEFAULT_MODEL, Precision, load_model
 from textkin.models.spending import current_spend
+from textkin.stores.foreign import ForeignStore
 from textkin.types import Model, ModelInfo, Store, StoreHeader
 
 
@@ -49,8 +51,12 @@ class OpenedModel:
     def check_choice(self) -> None:
         """Refuse a model that isn't the store's as early as it can be told.
 
-        A name equal to the one in the store is checked when it is loaded, so that opening stays quick.
+        A name equal to the one in the store is checked when it is loaded, so that opening stays quick. Of another
+        tool's collection the model must be named, and is checked here.
         """
+        if isinstance(self._store, ForeignStore):
+            self._adopt(self._store)
+            return
         header = self._standing()
         if header is None:
             return
@@ -95,6 +101,13 @@ class OpenedModel:
             self._to_accept = False
         return model
 
+    def _adopt(self, store: ForeignStore) -> None:
+        require_named(store, self._chosen)
+        with self._lock:
+            self._loaded = self._load(None)
+            adopt(store, self._loaded, self._ledger())
+            self._checked = self._loaded.info.fingerprint
+
     def _standing(self) -> StoreHeader | None:
         """The store's header; None while no record depends on it, so that an empty store takes any model."""
         header = self._store.header
@@ -115,15 +128,14 @@ class OpenedModel:
             current_spend().begin(chosen)  # before a model of unknown dimensions is asked for them
         recorded = header.model.precision if header else "float32"
         precision: Precision = self._precision or ("int8" if recorded == "int8" else "float32")
-        return self._recognised(
-            load_model(
-                chosen,
-                device=self._device,
-                precision=precision,
-                threads=self._threads,
-                base_url=self._base_url or self._remembered_server(chosen, header),
-            )
+        model = load_model(
+            chosen,
+            device=self._device,
+            precision=precision,
+            threads=self._threads,
+            base_url=self._base_url or self._remembered_server(chosen, header),
         )
+        return model if model.by_name else recognised(model, self._ledger())
 
     def _remembered_server(self, chosen: Any, header: StoreHeader | None) -> str | None:
         """The server that the collection remembers, where no other is named.
@@ -144,21 +156,6 @@ class OpenedModel:
             f"{self._store.url} was built with {chosen} of the server {server}. Name it yourself, if you trust it "
             f"with your texts and your key: --base-url {server} (base_url=), or OPENAI_BASE_URL"
         )
-
-    def _recognised(self, model: EmbeddingModel) -> EmbeddingModel:
-        """Give an object the fingerprint that the ledger knows it by.
-
-        Only objects share one: a model that counts tokens notes in the ledger which texts were cut.
-        """
-        inner = model.unwrap()
-        ledger = self._ledger() if isinstance(inner, ForeignModel) else None
-        if not isinstance(inner, ForeignModel) or ledger is None:
-            return model
-        known = ledger.known_by_canaries(inner.canaries, tolerance=1e-5, kind="object")
-        if known is None:
-            ledger.remember_model(inner.info, inner.canaries)
-            return model
-        return EmbeddingModel(inner.with_fingerprint(known))
 
     def _check(self, model: Model, header: StoreHeader) -> None:
         info = model.info

@@ -6,13 +6,21 @@ import hashlib
 import json
 import pickle
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from textkin.errors import CorruptStoreError, ForeignFileError, NewerVersionError, StoreError
+from textkin.errors import (
+    CorruptStoreError,
+    ForeignFileError,
+    InputError,
+    NewerVersionError,
+    ReadOnlyError,
+    StoreError,
+)
 from textkin.stores.arrays import ArrayStore
 from textkin.stores.arrays import live as live_module
 from textkin.stores.resolve import open_store
@@ -97,8 +105,8 @@ def test_a_file_of_two_is_missing(path: Path) -> None:
         open_store(path)
     path.write_bytes(kept)
     path.with_suffix(".json").unlink()
-    with pytest.raises(ForeignFileError, match=r"v\.npy has no v\.json"):
-        open_store(path)
+    with pytest.raises(InputError, match=r"v\.npy: no texts are beside it"):
+        open_store(path)  # as an .npy of another tool
 
 
 def test_other_things_are_in_the_way(tmp_path: Path) -> None:
@@ -106,13 +114,13 @@ def test_other_things_are_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(ForeignFileError, match=r"v\.json is in the way"):
         open_store(tmp_path / "v.npy")
     np.save(tmp_path / "v.npy", unit(2))
-    with pytest.raises(ForeignFileError, match=r"v\.json does not describe"):
-        open_store(tmp_path / "v.npy")
+    with closing(open_store(tmp_path / "v.npy")) as foreign, pytest.raises(ReadOnlyError):
+        foreign.delete(["0"])
     (tmp_path / "w.npy").mkdir()
     with pytest.raises(ForeignFileError, match=r"w\.npy is a folder"):
         open_store(tmp_path / "w.npy")
     (tmp_path / "x.npy").write_bytes(pickle.dumps([1]))
-    with pytest.raises(ForeignFileError, match=r"x\.npy has no x\.json"):
+    with pytest.raises(InputError, match=r"x\.npy: no texts are beside it"):
         open_store(tmp_path / "x.npy")
     assert (tmp_path / "v.json").read_text() == '{"mine": 1}'
 

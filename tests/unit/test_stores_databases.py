@@ -9,7 +9,14 @@ import pytest
 
 from pinecone_server import KEY, pinecone_server
 from qdrant_server import qdrant_server
-from textkin.errors import CredentialsError, InputError, StoreError, StoreLockedError, StoreNotFoundError
+from textkin.errors import (
+    CredentialsError,
+    InputError,
+    ReadOnlyError,
+    StoreError,
+    StoreLockedError,
+    StoreNotFoundError,
+)
 from textkin.stores.points import PointStore
 from textkin.stores.resolve import is_database, open_store, without_password
 from textkin.types import ModelInfo, Record, Span, StoreHeader
@@ -40,8 +47,9 @@ def test_a_collection_that_chroma_made_is_refused_and_left_alone(tmp_path: Path)
     theirs = client.create_collection("theirs", embedding_function=None)
     theirs.add(ids=["a"], embeddings=[[1.0, 0.0]], documents=["x"])
     store = open_store(f"chroma:{tmp_path / 'c'}?collection=theirs")
-    with pytest.raises(InputError, match="made by another program"):
+    with pytest.raises(ReadOnlyError, match="made by another program"):
         store.write_header(header(2))
+    store.close()
     assert theirs.get()["ids"] == ["a"]
 
 

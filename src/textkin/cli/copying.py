@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from textkin.cli.fetching import ensure_weights
+from textkin.cli.options import maker_option
 from textkin.cli.output import counted, json_option, say, write_object
 
 _merge = click.option(
@@ -15,8 +17,9 @@ _merge = click.option(
 @click.argument("source", metavar="COLLECTION")
 @click.argument("target", metavar="TARGET")
 @_merge
+@maker_option
 @json_option
-def export(source: str, target: str, merge: bool, as_json: bool) -> None:
+def export(source: str, target: str, merge: bool, model: str | None, as_json: bool) -> None:
     """Copy COLLECTION with its vectors to TARGET, a place of any kind; nothing is embedded.
 
     Stopped at any moment, the same command goes on. At the end the records are counted, and a sample is read back
@@ -27,27 +30,33 @@ def export(source: str, target: str, merge: bool, as_json: bool) -> None:
     textkin export notes.kin postgresql://localhost/notes
     textkin export notes.kin vectors.npy
     """
-    _copy(source, target, merge, as_json)
+    _copy(source, target, model, merge, as_json)
 
 
 @click.command("import")
 @click.argument("source", metavar="SOURCE")
 @click.argument("target", metavar="COLLECTION")
 @_merge
+@maker_option
 @json_option
-def import_(source: str, target: str, merge: bool, as_json: bool) -> None:
-    """Copy what textkin keeps at SOURCE, a place of any kind, into COLLECTION; nothing is embedded.
+def import_(source: str, target: str, merge: bool, model: str | None, as_json: bool) -> None:
+    """Copy what is kept at SOURCE, a place of any kind, into COLLECTION; nothing is embedded.
+
+    What another tool made is taken over too, when its model is named; a few texts are embedded to check it.
 
     \b
     textkin import chroma:db notes.kin
+    textkin import "chroma:db?collection=theirs" notes.kin --model all-MiniLM-L6-v2
     """
-    _copy(source, target, merge, as_json)
+    _copy(source, target, model, merge, as_json)
 
 
-def _copy(source: str, target: str, merge: bool, as_json: bool) -> None:
+def _copy(source: str, target: str, model: str | None, merge: bool, as_json: bool) -> None:
     from textkin.jobs.copying import copy_collection
 
-    report = copy_collection(source, target, merge=merge, progress=True)
+    if model is not None:
+        ensure_weights(model)
+    report = copy_collection(source, target, model=model, merge=merge, progress=True)
     if as_json:
         write_object(report.row())
         return

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from textkin._progress import bar
-from textkin.cli.fetching import load_with_bar, refuse_other_model
+from textkin.cli.fetching import load_with_bar, refuse_in_vain
 from textkin.cli.main import INTERRUPTED
 from textkin.cli.output import counted, one_line, say
 from textkin.cli.reports import index_report_lines, tell_losses, tell_stopped
@@ -55,7 +55,7 @@ def demo(place: str, model: str | None) -> None:
     from textkin.models.resolve import DEFAULT_MODEL
 
     clock = _Clock()
-    refuse_other_model(place, model or DEFAULT_MODEL)
+    refuse_in_vain(place, model or DEFAULT_MODEL)
     with clock.part("model"):
         loaded = load_with_bar(model)
     info = loaded.info

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from textkin._progress import bar
-from textkin.cli.fetching import begin, load_with_bar
+from textkin.cli.fetching import begin, load_with_bar, open_for_reading
 from textkin.cli.hints import tell_why_nothing
 from textkin.cli.money import spent_lines, telling_at_a_stop
 from textkin.cli.options import (
@@ -34,7 +34,7 @@ from textkin.cli.output import (
 )
 from textkin.cli.reports import skips, tell_cut, tell_refused
 from textkin.errors import InputError, StoreNotFoundError
-from textkin.stores.resolve import is_array_file, is_database
+from textkin.stores.resolve import array_path, is_database
 
 if TYPE_CHECKING:
     from textkin.duplicates.groups import DuplicateReport
@@ -70,7 +70,12 @@ _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column(
     help="For --keep newest, which needs it: the metadata that holds the date.",
 )
 @where_option
-@click.option("--model", metavar="NAME", help="For files: a model's name or folder. [default: all-MiniLM-L6-v2]")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="For files: a model's name or folder. [default: all-MiniLM-L6-v2] For a collection that another tool "
+    "made: the model that made its vectors.",
+)
 @server_option
 @read_options
 @engine_options
@@ -111,7 +116,7 @@ def duplicates(
         raise click.UsageError("--date-field is for --keep newest")
     spend = Spend(budget_of(given))
     if _is_collection(paths):
-        report, texts = _of_collection(paths[0], threshold, keep, date_field, where)
+        report, texts = _of_collection(paths[0], model, base_url, threshold, keep, date_field, where)
     else:
         if where is not None:
             raise click.UsageError("--where is for collections")
@@ -148,13 +153,13 @@ def _is_collection(paths: Sequence[str]) -> bool:
         path
         for path in paths
         if is_database(path)
-        or is_array_file(path)
+        or array_path(path) is not None
         or path.endswith(".kin")
         or (Path(path) / "collection.db").exists()
     ]
     if found and len(paths) > 1:
         raise InputError(f"{found[0]} is a collection; give one collection, or files")
-    if found and not is_database(found[0]) and not Path(found[0]).exists():
+    if found and not is_database(found[0]) and not (array_path(found[0]) or Path(found[0])).exists():
         raise StoreNotFoundError(
             f"there is no collection at {found[0]}; make one: textkin index PATH --to {found[0]}"
         )
@@ -162,11 +167,15 @@ def _is_collection(paths: Sequence[str]) -> bool:
 
 
 def _of_collection(
-    place: str, threshold: float, keep: Rule, date_field: str | None, where: str | None
+    place: str,
+    model: str | None,
+    base_url: str | None,
+    threshold: float,
+    keep: Rule,
+    date_field: str | None,
+    where: str | None,
 ) -> tuple[DuplicateReport, Mapping[str, str]]:
-    from textkin.collection import Collection
-
-    with Collection(place, create=False) as collection:
+    with open_for_reading(place, model, base_url) as collection:
         with bar("comparing") as progress:
             report = collection.duplicates(
                 threshold, keep=keep, date_field=date_field, where=where, progress=progress

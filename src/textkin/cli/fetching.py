@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from textkin.cli.output import talk
 from textkin.errors import ModelMismatchError, StoreNotFoundError
+from textkin.stores.foreign import ForeignStore
+from textkin.stores.resolve import may_be_foreign, open_store
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
@@ -88,6 +90,20 @@ def begin(spend: Spend, model: str | None) -> None:
         spend.begin(model)
 
 
+def open_for_reading(place: str, model: str | None = None, base_url: str | None = None) -> Collection:
+    """Open a collection that is there; ``model`` is for one that another tool made.
+
+    Raises:
+        ModelMismatchError: ``model`` is not the one that made the collection's vectors.
+        TextkinError: as `Collection` and `load_model`.
+    """
+    from textkin.collection import Collection
+
+    if model is not None:
+        ensure_weights(model)
+    return Collection(place, model, create=False, base_url=base_url)
+
+
 def open_for_writing(
     place: str,
     model: str | None,
@@ -103,12 +119,14 @@ def open_for_writing(
 
     Raises:
         ModelMismatchError: ``model`` is not the one that made the collection's vectors.
+        ReadOnlyError: another tool made the collection.
         TextkinError: as `Collection` and `load_model`.
     """
     from textkin.collection import Collection
 
+    if model is not None or may_be_foreign(place):
+        refuse_in_vain(place, model)
     if model is not None:
-        refuse_other_model(place, model)
         ensure_weights(model)
     collection = Collection(
         place,
@@ -129,16 +147,22 @@ def open_for_writing(
     return collection
 
 
-def refuse_other_model(place: str, model: str) -> None:
-    """Raise ModelMismatchError where names alone tell that a collection was built with another model."""
-    from textkin.collection import Collection
+def refuse_in_vain(place: str, model: str | None) -> None:
+    """Refuse before anything is fetched what can't be written anyway.
 
+    Raises:
+        ModelMismatchError: names alone tell that the collection was built with another model.
+        ReadOnlyError: another tool made it.
+    """
     try:
-        with Collection(place, create=False, read_only=True) as standing:
-            built = standing.info().model
+        with closing(open_store(place, create=False, read_only=True)) as standing:
+            if isinstance(standing, ForeignStore):
+                standing.writing("index")
+            header = standing.header
+            built = None if header is None or not standing.count() else header.model
     except StoreNotFoundError:
         return
-    if built is None or built.details.get("kind") == "object":
+    if model is None or built is None or built.details.get("kind") == "object":
         return
     known, asked = _known(built.name), _known(model)
     if None not in (known, asked) and known != asked:

@@ -124,6 +124,15 @@ def server_option(command: _Command) -> _Command:
     )(command)
 
 
+def maker_option(command: _Command) -> _Command:
+    """``--model`` of commands that only read; the command gets ``model``."""
+    return click.option(
+        "--model",
+        metavar="NAME",
+        help="The model that made the vectors, for a collection that another tool made. It is checked.",
+    )(command)
+
+
 def engine_options(command: _Command) -> _Command:
     """How the model runs; the command gets ``precision`` (None when not given), ``device`` and ``threads``."""
     for option in (

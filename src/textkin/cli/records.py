@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from textkin._progress import bar
+from textkin.cli.fetching import open_for_reading, refuse_in_vain
 from textkin.cli.hints import tell_why_nothing
-from textkin.cli.options import WORDS, place_argument, where_option
+from textkin.cli.options import WORDS, maker_option, place_argument, where_option
 from textkin.cli.output import (
     Column,
     counted,
@@ -28,11 +30,12 @@ from textkin.cli.output import (
 )
 from textkin.errors import InputError, RecordNotFoundError
 from textkin.stores.arrays.pair import files_of
-from textkin.stores.resolve import is_array_file, is_database
+from textkin.stores.resolve import array_path, is_database, may_be_foreign
 from textkin.types import Record
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
+    from textkin.stores.foreign import ForeignFacts
 
 _COLUMNS = (Column("id"), Column("metadata", lambda metadata: metadata_text(metadata)[:60]), text_column())
 _SOURCES_NAMED = 5
@@ -45,17 +48,16 @@ _SOURCES_NAMED = 5
     "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many at most; 0 for all."
 )
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="How many to leave out first.")
+@maker_option
 @form_options
-def list_(place: str, where: str | None, limit: int, offset: int, form: str | None) -> None:
+def list_(place: str, where: str | None, limit: int, offset: int, model: str | None, form: str | None) -> None:
     """List the records of COLLECTION in the order in which they were added.
 
     \b
     textkin list notes.kin --limit 5
     textkin list notes.kin --where 'lang in ("en", "fr")' --limit 0 --jsonl > notes.jsonl
     """
-    from textkin.collection import Collection
-
-    with Collection(place, create=False) as collection:
+    with open_for_reading(place, model) as collection:
         total = collection.count(where)
         stop = offset + limit if limit else None
         write_rows(map(_row, islice(collection.records(where), offset, stop)), _COLUMNS, form)
@@ -76,17 +78,16 @@ def list_(place: str, where: str | None, limit: int, offset: int, form: str | No
 @click.command()
 @place_argument
 @click.argument("ids", nargs=-1, required=True, type=WORDS, metavar="ID...")
+@maker_option
 @form_options
-def show(place: str, ids: tuple[str, ...], form: str | None) -> None:
+def show(place: str, ids: tuple[str, ...], model: str | None, form: str | None) -> None:
     """Show records of COLLECTION in full.
 
     \b
     textkin show notes.kin docs/refunds.md
     textkin show notes.kin a1 b7 --json
     """
-    from textkin.collection import Collection
-
-    with Collection(place, create=False) as collection:
+    with open_for_reading(place, model) as collection:
         found = [collection.get(name) for name in ids]
     if form is not None:
         write_rows(map(_row, found), _COLUMNS, form)
@@ -124,6 +125,8 @@ def remove(
 
     if bool(ids) + (where is not None) + (source is not None) != 1:
         raise click.UsageError("give either the IDs of records, --where or --source")
+    if may_be_foreign(place):
+        refuse_in_vain(place, None)
     with Collection(place, create=False) as collection:
         if source is not None:
             removed = _remove_source(collection, place, source, yes)
@@ -146,24 +149,23 @@ def remove(
 
 @click.command()
 @place_argument
+@maker_option
 @click.option("--recall", is_flag=True, help="Measure what search misses, on 100 of the collection's own records.")
 @json_option
-def info(place: str, recall: bool, as_json: bool) -> None:
+def info(place: str, model: str | None, recall: bool, as_json: bool) -> None:
     """Say how many records COLLECTION has, how large it is and which model made its vectors.
 
     \b
     textkin info notes.kin
     textkin info chroma:db --recall
     """
-    from textkin.collection import Collection
-
-    with Collection(place, create=False) as collection:
+    with open_for_reading(place, model) as collection:
         found = collection.info()
         measured = None
         if recall:
             with bar("reading") as progress:
                 measured = collection.recall(progress=progress)
-    model = found.model
+    made_with = found.model
     size = place_bytes(place)
     if as_json:
         write_object(
@@ -177,39 +179,55 @@ def info(place: str, recall: bool, as_json: bool) -> None:
                 else {"k": measured.k, "recall": measured.share, "interval": measured.interval}
                 | {"sampled": measured.sampled},
                 "model": None
-                if model is None
+                if made_with is None
                 else {
-                    "name": model.name,
-                    "dimensions": model.dimensions,
-                    "max_tokens": model.max_tokens,
-                    "precision": model.precision,
-                    "fingerprint": model.fingerprint,
-                    "details": dict(model.details),
+                    "name": made_with.name,
+                    "dimensions": made_with.dimensions,
+                    "max_tokens": made_with.max_tokens,
+                    "precision": made_with.precision,
+                    "fingerprint": made_with.fingerprint,
+                    "details": dict(made_with.details),
                 },
+                **({} if found.foreign is None else {"foreign": asdict(found.foreign)}),
             }
         )
         return
     facts = {"collection": found.place, "records": f"{found.records:,}"}
     if size is not None:
         facts["size"] = f"{size / 1e6:,.1f} MB"
-    if model is None:
+    if made_with is None:
         facts["model"] = "none yet: nothing has been added"
     else:
-        limit = "no limit known" if model.max_tokens is None else f"reads {model.max_tokens:,} tokens of a passage"
-        facts["model"] = f"{model.name}: {model.dimensions} dimensions, {model.precision}, {limit}"
-        facts["fingerprint"] = model.fingerprint
+        most = made_with.max_tokens
+        limit = "no limit known" if most is None else f"reads {most:,} tokens of a passage"
+        facts["model"] = f"{made_with.name}: {made_with.dimensions} dimensions, {made_with.precision}, {limit}"
+        facts["fingerprint"] = made_with.fingerprint
     facts["search"] = "compares every vector" if found.exact else "by the database's own index, may miss some"
     if measured is not None:
         facts["recall"] = str(measured)
+    if found.foreign is not None:
+        facts.update(_foreign_facts(found.foreign))
     write_facts(facts)
+
+
+def _foreign_facts(found: ForeignFacts) -> Iterator[tuple[str, str]]:
+    cut = f"; {found.cut} longer than the model reads: only their beginning counts" if found.cut else ""
+    yield (
+        "made by",
+        f"another tool, read-only. {counted(found.compared, 'text')} embedded again: cosine {found.least:.6f} or "
+        f"more, median {found.median:.6f}{cut}",
+    )
+    for number, line in enumerate(found.lines()):
+        yield f"note {number + 1}", line
 
 
 def place_bytes(place: str) -> int | None:
     """What the files of a collection take together; None where a database keeps them."""
     if is_database(place):
         return None
-    if is_array_file(place):
-        return files_of(Path(place)).size()
+    numbers = array_path(place)
+    if numbers is not None:
+        return files_of(numbers).size()
     return sum(path.stat().st_size for path in Path(place).rglob("*") if path.is_file())
 
 

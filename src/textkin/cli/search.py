@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from textkin.cli.fetching import ensure_model_of
+from textkin.cli.fetching import ensure_model_of, open_for_reading
 from textkin.cli.hints import tell_why_nothing
-from textkin.cli.options import WORDS, k_option, place_argument, server_option, threshold_option, where_option
+from textkin.cli.options import (
+    WORDS,
+    k_option,
+    maker_option,
+    place_argument,
+    server_option,
+    threshold_option,
+    where_option,
+)
 from textkin.cli.output import Column, form_options, one_line, score_column, talk, text_column, write_rows
 from textkin.errors import InputError, RecordNotFoundError
 from textkin.where import condition
@@ -44,6 +52,7 @@ class OneQuery(click.Command):
 @threshold_option
 @click.option("--like", type=WORDS, metavar="ID", multiple=True, help="Add this record's meaning to the query's.")
 @click.option("--unlike", type=WORDS, metavar="ID", multiple=True, help="Take this record's meaning away.")
+@maker_option
 @server_option
 @form_options
 def search(
@@ -54,6 +63,7 @@ def search(
     threshold: float | None,
     like: tuple[str, ...],
     unlike: tuple[str, ...],
+    model: str | None,
     base_url: str | None,
     form: str | None,
 ) -> None:
@@ -71,7 +81,7 @@ def search(
     comparison with a missing field is false, so != and not in are true of it. A field with blanks
     or signs goes in `backticks`.
     """
-    with _opened(place, base_url) as collection:
+    with open_for_reading(place, model, base_url) as collection:
         for name in (*like, *unlike):
             _require(collection, place, name)
         if query and not collection.count():
@@ -91,6 +101,7 @@ def search(
 @k_option
 @where_option
 @threshold_option
+@maker_option
 @server_option
 @form_options
 def similar(
@@ -100,6 +111,7 @@ def similar(
     k: int,
     where: str | None,
     threshold: float | None,
+    model: str | None,
     base_url: str | None,
     form: str | None,
 ) -> None:
@@ -111,7 +123,7 @@ def similar(
     """
     if (id is None) == (text is None):
         raise click.UsageError("give either the ID of a record or --text")
-    with _opened(place, base_url) as collection:
+    with open_for_reading(place, model, base_url) as collection:
         if text and not collection.count():
             _tell_empty(place, where, form)
             return
@@ -124,12 +136,6 @@ def similar(
             hits = collection.similar(name, k, where=where, threshold=threshold)
         _write(hits, form)
         _explain(collection, place, hits, where)
-
-
-def _opened(place: str, base_url: str | None) -> Collection:
-    from textkin.collection import Collection
-
-    return Collection(place, create=False, base_url=base_url)
 
 
 def _write(hits: Sequence[Hit], form: str | None) -> None:

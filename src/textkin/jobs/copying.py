@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,11 @@ import numpy as np
 
 from textkin._progress import progress_of
 from textkin.errors import InputError, StoreError
+from textkin.jobs.adopting import adopt, require_named
+from textkin.ledger import Ledger
+from textkin.ledger.recognising import recognised
+from textkin.models.resolve import load_model
+from textkin.stores.foreign import ForeignStore
 from textkin.stores.resolve import open_store
 from textkin.text.digest import record_digest
 from textkin.types import Matrix, Progress, Record, Store
@@ -56,6 +61,7 @@ def copy_collection(
     source: str | Path,
     target: str | Path,
     *,
+    model: Any = None,
     merge: bool = False,
     sample: int = 100,
     seed: int = 0,
@@ -69,6 +75,8 @@ def copy_collection(
     Args:
         source: where the collection is, as `Collection` takes it; it is only read.
         target: where it shall be; made when it isn't there.
+        model: for another tool's collection, which doesn't say whose vectors it holds: the model that made them,
+            as `Collection` takes it; checked by embedding some texts again, through the user's ledger.
         merge: the target may hold other records of the same model, which are kept.
         sample: records to read back at the end and to compare with the source's.
         seed: of the choice of these.
@@ -76,10 +84,16 @@ def copy_collection(
 
     Raises:
         InputError: the source holds nothing, or the target other records and ``merge`` is False.
-        ModelMismatchError: the target holds another model's vectors. Nothing was written.
+        ModelMismatchError: the target holds another model's vectors, or ``model`` did not make the source's.
+            Nothing was written.
         StoreError: what arrived differs from what was sent; names the record.
     """
-    with _opened(source, create=False, read_only=True) as origin, _opened(target, create=True) as goal:
+    with _opened(source, create=False, read_only=True) as origin, ExitStack() as stack:
+        if isinstance(origin, ForeignStore):
+            _adopt(origin, model)
+        elif model is not None:
+            raise InputError(f"{origin.url} says itself which model its vectors are of; leave model out")
+        goal = stack.enter_context(_opened(target, create=True))
         if origin.url == goal.url:
             raise InputError(f"{origin.url} can't be copied to itself; name another place")
         with progress_of(progress, "copying") as shown:
@@ -117,6 +131,12 @@ def copy_store(
     _check_count(target, done, exact=not merge)
     difference = _compare(source, target, chosen.ids)
     return CopyReport(source.url, target.url, done, copied, done - copied, len(chosen.ids), difference)
+
+
+def _adopt(source: ForeignStore, model: Any) -> None:
+    require_named(source, model)
+    with Ledger() as ledger:
+        adopt(source, recognised(load_model(model), ledger), ledger)
 
 
 def _opened(place: str | Path, *, create: bool, read_only: bool = False) -> closing[Store]:

@@ -138,6 +138,17 @@ class ChromaPoints:
             else:
                 collection.modify(metadata={**(collection.metadata or {}), _HEADER: text})
 
+    def made_elsewhere(self) -> bool:
+        """Whether the collection is there and lacks textkin's header: another program made it."""
+        collection = self._collection()
+        return collection is not None and _HEADER not in (collection.metadata or {})
+
+    def told(self, **asked: Any) -> Mapping[str, Any]:
+        """What Chroma's own ``get`` answers, for a collection that another program made."""
+        with self._translated():
+            answer: Mapping[str, Any] = self._existing().get(**asked)
+        return answer
+
     # -- points --------------------------------------------------------------------------------------------
 
     def check(self, points: Sequence[Point]) -> None:

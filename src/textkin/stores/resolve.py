@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from textkin.errors import InputError
 from textkin.stores.arrays import ArrayStore
+from textkin.stores.foreign import ForeignStore, Reader
+from textkin.stores.foreign.npy import npy_reader
 from textkin.stores.local import LocalStore
 from textkin.stores.points import Points, PointStore
 from textkin.types import Store
@@ -51,7 +53,8 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
         place: a folder, by convention named ``….kin``; or ``….npy``, ``chroma:PATH``, ``chroma+http://HOST:PORT/NAME``,
             ``lancedb:PATH``, ``pinecone:INDEX/NAMESPACE``, ``postgresql://USER@HOST/DATABASE``, ``qdrant:PATH``,
             ``qdrant:http://HOST:PORT/NAME``; ``?collection=NAME`` names another collection than ``textkin`` where
-            the address has no place for a name.
+            the address has no place for a name. A Chroma collection, a table (``postgresql://…?table=NAME``) or an
+            ``.npy`` of another tool becomes a `ForeignStore`, which only reads.
         create: make it when it isn't there.
         read_only: open without the right to write.
         timeout: seconds to wait for another writer.
@@ -62,9 +65,15 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
         StoreNotFoundError: nothing there, and ``create`` is False.
         StoreError: whatever else keeps it from being opened; see `textkin.errors`.
     """
+    numbers = npy_reader(place)
+    if numbers is not None:
+        return ForeignStore(numbers)
     found = _SCHEME.match(str(place)) if isinstance(place, str) else None
-    if is_array_file(place):
-        return ArrayStore(Path(place), create=create, read_only=read_only, timeout=timeout)
+    array = array_path(place)
+    if array is not None:
+        if not str(place).lower().endswith(".npy"):
+            raise InputError(f"{place}: only an .npy that another tool made takes options; name {array}")
+        return ArrayStore(array, create=create, read_only=read_only, timeout=timeout)
     if not found:
         return LocalStore(Path(place), create=create, read_only=read_only, timeout=timeout)
     written = str(place)
@@ -83,22 +92,30 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
             f"{asked.shown}: textkin can't open a {asked.scheme}: store; give a folder, e.g. notes.kin, or one of "
             + ", ".join(f"{kind}:" for kind in _KINDS)
         )
-    points = opening(asked)
+    opened = opening(asked)
     if asked.options:
-        points.close()
+        opened.close()
         raise InputError(f"{asked.shown}: unknown option {next(iter(asked.options))!r}")
-    return PointStore(points, read_only=read_only)
+    return ForeignStore(opened) if isinstance(opened, Reader) else PointStore(opened, read_only=read_only)
 
 
 def is_database(place: str) -> bool:
-    """Whether this names a database rather than a folder."""
+    """Whether this names a database rather than a folder or a file."""
     found = _SCHEME.match(place)
     return found is not None and found.group(1).lower() in _KINDS
 
 
-def is_array_file(place: str | Path) -> bool:
-    """Whether this names a collection in an .npy with its .json."""
-    return str(place).lower().endswith(".npy") and not (isinstance(place, str) and _SCHEME.match(place))
+def may_be_foreign(place: str) -> bool:
+    """Whether a collection that another tool made can be at such a place."""
+    return array_path(place) is not None or place.lower().startswith(("chroma", "postgres"))
+
+
+def array_path(place: str | Path) -> Path | None:
+    """The .npy that a place names, without options; None where it names something else."""
+    written = place if isinstance(place, Path) else Path(str(place).partition("?")[0])
+    if written.suffix.lower() != ".npy" or (isinstance(place, str) and _SCHEME.match(place)):
+        return None
+    return written
 
 
 def without_password(url: str) -> str:
@@ -107,22 +124,30 @@ def without_password(url: str) -> str:
     return re.sub(r"((?:^|[?&])\w*(?:password|key|token)=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)
 
 
-def _chroma(place: Place) -> Points:
+def _chroma(place: Place) -> Points | Reader:
     from textkin.stores.chroma import DEFAULT_NAME, ChromaPoints
+    from textkin.stores.foreign.chroma import ChromaReader, made_elsewhere
 
     name = place.option("collection", DEFAULT_NAME)
+    if made_elsewhere(_folder(place), name):
+        return ChromaReader(place.shown, name, folder=_folder(place))
     return ChromaPoints(name, folder=_folder(place), create=place.create, timeout=place.timeout)
 
 
-def _chroma_server(place: Place) -> Points:
+def _chroma_server(place: Place) -> Points | Reader:
     from textkin.stores.chroma import DEFAULT_NAME, ChromaPoints
+    from textkin.stores.foreign.chroma import ChromaReader
 
     tls = place.scheme.endswith("https")
     parts = urlsplit(f"http:{place.rest}")
     if not parts.hostname:
         raise InputError(f"{place.shown}: expected chroma+http://HOST:PORT/NAME")
     server = (parts.hostname, parts.port or (443 if tls else 8000), tls)
-    return ChromaPoints(unquote(parts.path.strip("/")) or DEFAULT_NAME, server=server, create=place.create)
+    points = ChromaPoints(unquote(parts.path.strip("/")) or DEFAULT_NAME, server=server, create=place.create)
+    if points.made_elsewhere():
+        points.close()
+        return ChromaReader(points.url, unquote(parts.path.strip("/")) or DEFAULT_NAME, server=server)
+    return points
 
 
 def _qdrant(place: Place) -> Points:
@@ -162,9 +187,11 @@ def _pinecone(place: Place) -> Points:
     )
 
 
-def _postgresql(place: Place) -> Points:
+def _postgresql(place: Place) -> Points | Reader:
     from textkin.stores.pgvector import DEFAULT_NAME, PgVectorPoints
 
+    if "table" in place.options:
+        return _table(place)
     name = place.option("collection", DEFAULT_NAME)
     index = place.option("index", "none")
     if index not in ("none", "hnsw"):
@@ -181,13 +208,26 @@ def _postgresql(place: Place) -> Points:
     )
 
 
+def _table(place: Place) -> Reader:
+    from textkin.stores.foreign.table import TableColumns, TableReader
+
+    told = {
+        name: place.options.pop(name) for name in ("id", "text", "vector", "metadata") if name in place.options
+    }
+    columns = TableColumns(place.options.pop("table"), **told)
+    rest = urlencode(place.options)  # libpq's own options
+    place.options.clear()
+    address = f"postgresql:{place.rest}" + (f"?{rest}" if rest else "")
+    return TableReader(address, url=place.shown, columns=columns, timeout=place.timeout)
+
+
 def _folder(place: Place) -> Path:
     if not place.rest:
         raise InputError(f"{place.shown}: expected {place.scheme}:PATH, e.g. {place.scheme}:data/{place.scheme}")
     return Path(place.rest)
 
 
-_KINDS: Final[dict[str, Callable[[Place], Points]]] = {
+_KINDS: Final[dict[str, Callable[[Place], Points | Reader]]] = {
     "chroma": _chroma,
     "chroma+http": _chroma_server,
     "chroma+https": _chroma_server,

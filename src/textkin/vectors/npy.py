@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import tokenize
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from textkin.errors import FileReadError, InputError
 from textkin.types import Matrix
@@ -66,25 +69,8 @@ def read_npy(path: Path, mmap: bool) -> Matrix:
     Raises:
         FileReadError: missing, cut, or not a matrix of numbers. A mapped file's numbers are not looked at.
     """
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }.get(version)
-            if read_header is None:
-                raise FileReadError(f"{path} has the .npy version {version}, which holds no plain numbers")
-            shape, fortran, dtype = read_header(file)
-            if dtype.hasobject:
-                raise FileReadError(f"{path} holds Python objects, which are never loaded; it must hold numbers")
-            if len(shape) != 2 or min(shape) < 0:
-                raise FileReadError(f"{path} must hold a matrix, one row a text; its shape is {shape}")
-            size, needed = os.fstat(file.fileno()).st_size, shape[0] * shape[1] * dtype.itemsize + file.tell()
-            if size != needed:
-                raise FileReadError(
-                    f"{path} is damaged: it has {size:,} bytes, and its header promises {needed:,}"
-                )
+    with _translated(path):
+        shape, fortran, dtype = _checked_header(path)
         if not mmap or not shape[0] or not shape[1]:
             return _convert(np.load(path, allow_pickle=False), str(path), FileReadError)
         if dtype != np.dtype("<f4") or fortran:
@@ -92,6 +78,50 @@ def read_npy(path: Path, mmap: bool) -> Matrix:
                 f"{path} holds {dtype} numbers; only float32 in C order can be mapped: use mmap=False"
             )
         mapped: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def map_numbers(path: Path) -> npt.NDArray[Any]:
+    """Map a matrix of numbers of any type and order; as for `read_npy`, but not one of them is looked at.
+
+    Raises:
+        FileReadError: missing, cut, or not a matrix of numbers.
+    """
+    with _translated(path):
+        shape, _, dtype = _checked_header(path)
+        if dtype.kind not in "fiu":
+            raise FileReadError(f"{path} must hold numbers, not {dtype}")
+        if not shape[0] or not shape[1]:
+            return np.zeros(shape, dtype=dtype)
+        mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def _checked_header(path: Path) -> tuple[tuple[int, int], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran order, and type."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read_header is None:
+            raise FileReadError(f"{path} has the .npy version {version}, which holds no plain numbers")
+        shape, fortran, dtype = read_header(file)
+        if dtype.hasobject:
+            raise FileReadError(f"{path} holds Python objects, which are never loaded; it must hold numbers")
+        if len(shape) != 2 or min(shape) < 0:
+            raise FileReadError(f"{path} must hold a matrix, one row a text; its shape is {shape}")
+        size, needed = os.fstat(file.fileno()).st_size, shape[0] * shape[1] * dtype.itemsize + file.tell()
+        if size != needed:
+            raise FileReadError(f"{path} is damaged: it has {size:,} bytes, and its header promises {needed:,}")
+    return (shape[0], shape[1]), fortran, dtype
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileReadError(f"there is no file {path}") from error
     except (ValueError, EOFError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
@@ -101,4 +131,3 @@ def read_npy(path: Path, mmap: bool) -> Matrix:
         raise FileReadError(f"{path} is not an .npy file: {error}") from error
     except OSError as error:
         raise FileReadError(f"{path} can't be read: {error.strerror or error}") from error
-    return mapped

@@ -231,26 +231,29 @@ class PgVectorPoints:
                         yield [to_point(row) for row in rows]
 
     def nearest(self, query: Vector, count: int, where: Condition | None) -> list[Point]:
-        with self._connection() as connection:
-            found = self._table_of(connection)
+        settings = {"enable_indexscan": "off"}
+        if not self.exact:
+            searched = min(1000, max(_EF_SEARCH, count))
+            settings = {"hnsw.ef_search": str(searched), "hnsw.iterative_scan": "strict_order"}
+        # One statement for the settings and the table: each is a way to the server and back.
+        called = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        names = [word for setting in settings.items() for word in setting]
+        with self._connection() as connection, connection.transaction():
+            found = connection.execute(
+                f"SELECT number, dimensions, {called} FROM textkin.collections WHERE name = %s",
+                [*names, self._name],
+            ).fetchone()
             if found is None:
                 return []
-            table, dimensions = found
+            table, dimensions = f"textkin.points_{int(found[0])}", int(found[1])
             condition, values = ("true", []) if where is None else to_sql(where)
             closer, kind = closeness(dimensions)
-            with connection.transaction():
-                if self.exact:
-                    order = "vector <#> %s"
-                    connection.execute("SET LOCAL enable_indexscan = off")
-                else:
-                    order = f"{closer} <#> %s::{kind}({dimensions})"
-                    connection.execute(f"SET LOCAL hnsw.ef_search = {min(1000, max(_EF_SEARCH, count))}")
-                    connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-                rows = connection.execute(
-                    f"SELECT {COLUMNS}, vector FROM {table} WHERE {condition} ORDER BY {order} LIMIT %s",
-                    [*values, query, count],
-                    binary=True,
-                ).fetchall()
+            order = "vector <#> %s" if self.exact else f"{closer} <#> %s::{kind}({dimensions})"
+            rows = connection.execute(
+                f"SELECT {COLUMNS}, vector FROM {table} WHERE {condition} ORDER BY {order} LIMIT %s",
+                [*values, query, count],
+                binary=True,
+            ).fetchall()
         return [to_point(row) for row in rows]
 
     def can(self, leaf: Compare | In) -> bool:

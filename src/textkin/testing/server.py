@@ -16,6 +16,7 @@ from textkin.testing import contracts
 from textkin.testing.billing import Billing
 from textkin.testing.contracts import Refused, Request, Rules
 from textkin.testing.faults import LOST, SPOILT, Asked, Faults, Plan
+from textkin.testing.rates import RequestRate
 
 _WORD = re.compile(r"\w+")
 _STATUS = {"quota": 429}
@@ -44,6 +45,8 @@ class ProviderServer:
         retry_after: seconds that a 429 asks to wait.
         slow: seconds that the fault ``slow`` holds a request before the connection ends without an answer.
         count_tokens: tokens of one text, for limits and billing; by default a word is one token.
+        rate: requests a minute, and how many may come at once; more are answered with 429. Every answer then has
+            OpenAI's rate headers. None: any number.
 
     Raises:
         InputError: faults that are none.
@@ -61,6 +64,7 @@ class ProviderServer:
         retry_after: float = 1.0,
         slow: float = 5.0,
         count_tokens: Callable[[str], int] = count_words,
+        rate: tuple[float, int] | None = None,
     ) -> None:
         self.billing = Billing()
         self.key = key
@@ -69,6 +73,7 @@ class ProviderServer:
         self.slow = slow
         self.faults = Faults(faults, seed)
         self.rules = Rules(dict(models or {}), count_tokens, refuse or (lambda _: False))
+        self.rate = None if rate is None else RequestRate(*rate)
         self.closing = threading.Event()
         self._http = _HTTPServer(self)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
@@ -156,6 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         return
 
     def do_POST(self) -> None:
+        self._rate_headers: dict[str, str] = {}
         sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         provider = {"/v1/embeddings": "openai", "/v2/embed": "cohere"}.get(self.path.partition("?")[0])
         owner = self.server.owner
@@ -182,6 +188,12 @@ class _Handler(BaseHTTPRequestHandler):
             # The providers mask the key here; this server doesn't, so that a client that passes it on is found.
             self._refuse(provider, 401, f"Incorrect API key provided: {given}", "invalid_api_key")
             return
+        if owner.rate is not None:
+            wait, self._rate_headers = owner.rate.take()
+            if wait:
+                self._rate_headers["Retry-After-Ms"] = f"{wait * 1000:.0f}"
+                self._refuse(provider, 429, "rate limit reached", "rate_limit_exceeded")
+                return
         kind = owner.faults.of(Asked(number, provider, str(body.get("model")), tuple(texts)))
         if kind is not None and kind not in SPOILT and kind not in LOST:
             self._fail(provider, kind, given)
@@ -254,8 +266,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "text/html" if isinstance(answer, bytes) else "application/json")
         self.send_header("Content-Length", str(length))
-        if status == 429:
-            self.send_header("Retry-After", f"{self.server.owner.retry_after:g}")
-            self.send_header("Retry-After-Ms", f"{self.server.owner.retry_after * 1000:g}")
+        more = dict(self._rate_headers)
+        if status == 429 and "Retry-After-Ms" not in more:
+            more["Retry-After"] = f"{self.server.owner.retry_after:g}"
+            more["Retry-After-Ms"] = f"{self.server.owner.retry_after * 1000:g}"
+        for name, value in more.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)

@@ -137,6 +137,25 @@ def test_kill_survives_a_few_kills(data: Path, tmp_path: Path) -> None:
     assert sum(kills) == 6
 
 
+@pytest.mark.slow
+def test_providers_compares_with_plain_calls(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openai")
+    small = ["--texts", "300", "--rounds", "1", "--sizes", "50,100", "--latency", "0.002"]
+    report, _ = _run("providers.py", data, tmp_path, *small)
+    assert [row[0].partition(",")[0] for row in report["tables"][0]["rows"][:2]] == ["textkin", "textkin"]
+    assert report["tables"][0]["rows"][2][2].endswith("1 pairs)")
+
+
+@pytest.mark.slow
+def test_stores_compares_with_their_own_clients(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lancedb")
+    small = ["--rows", "400", "--dimensions", "16", "--queries", "3", "--rounds", "1"]
+    report, _ = _run("stores.py", data, tmp_path, *small, "--stores", "local,lancedb,postgresql hnsw")
+    queries = {row[0]: row for row in report["tables"][1]["rows"]}
+    assert queries["local"][4:] == queries["lancedb"][4:] == ["1.000", "1.000"]
+    assert set(queries) == {"local", "lancedb", "postgresql hnsw"}
+
+
 def test_the_page_is_made_from_kept_reports(data: Path, tmp_path: Path) -> None:
     common = _script("_common")
     goal = common.Goal("speed", ">= 2x", "1.90x", False)

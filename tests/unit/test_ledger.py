@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -16,7 +16,7 @@ import apsw
 import numpy as np
 import pytest
 
-from textkin.errors import BadVectorsError, InputError, ModelMismatchError
+from textkin.errors import BadVectorsError, InputError, ModelMismatchError, ProviderError
 from textkin.ledger import Ledger, embed
 from textkin.models.fingerprint import CANARIES
 from textkin.models.hashing import HashingModel
@@ -480,3 +480,41 @@ def test_closing_twice_is_fine(ledger: Ledger) -> None:
     ledger.close()
     ledger.close()
     assert repr(ledger).endswith("ledger.db>")
+
+
+class PartByPart(HashingModel):
+    """Answers in two parts, the second first, and ends as it was told."""
+
+    def __init__(self, end: BaseException | None = None) -> None:
+        super().__init__(D)
+        self.end = end
+
+    def embed_parts(
+        self, texts: Sequence[str], role: Role = "document"
+    ) -> Iterator[tuple[Sequence[int], Embedded]]:
+        middle = len(texts) // 2
+        for rows in (range(middle, len(texts)), range(middle)):
+            yield rows, self.embed([texts[row] for row in rows], role)
+            if isinstance(self.end, ProviderError):
+                yield (), Embedded(np.zeros((0, D), np.float32), np.zeros(0, np.int64), (), stopped=self.end)
+            elif self.end is not None:
+                raise self.end
+
+
+def test_answers_that_come_in_parts_are_put_in_their_rows(ledger: Ledger) -> None:
+    texts = [f"text {number}" for number in range(9)]
+    told: list[int] = []
+    result = embed(PartByPart(), [*texts, texts[3]], "document", ledger, lambda done, _: told.append(done))
+    assert np.array_equal(result.vectors, HashingModel(D).embed([*texts, texts[3]]).vectors)
+    assert result.embedded == 9
+    assert told == [5, 10]
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), ProviderError("over")])
+def test_what_came_before_the_end_is_in_the_ledger(ledger: Ledger, end: BaseException) -> None:
+    texts = [f"text {number}" for number in range(10)]
+    with pytest.raises(type(end)):
+        embed(PartByPart(end), texts, "document", ledger)
+    model = PartByPart()
+    known = ledger.recall(model.info.fingerprint, "", [text_digest(text) for text in texts])
+    assert set(known) == {text_digest(text) for text in texts[5:]}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from textkin.errors import (
 )
 from textkin.ledger import Ledger
 from textkin.models.hashing import HashingModel
+from textkin.models.providers.cohere import CohereModel
 from textkin.models.providers.openai import OpenAIModel
 from textkin.models.providers.sending import Patience
 from textkin.testing import Asked, ProviderServer
@@ -192,3 +195,52 @@ def test_the_key_is_in_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) >= 2
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("provider", ["openai", "cohere"])
+def test_rate_headers_are_kept_so_that_hardly_a_request_is_refused(
+    monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    refused: list[int] = []
+    patience = Patience(tries=3, first_wait=0.001, in_flight=4, least=1, most=10)
+    with serving(monkeypatch, rate=(60 * 40, 5)) as server:
+        if provider == "openai":
+            answer = OpenAIModel("text-embedding-3-small", dimensions=8, patience=patience).embed(TEXTS)
+        else:
+            answer = CohereModel("embed-english-light-v3.0", patience=patience).embed(TEXTS)
+        refused.append(server.billing.requests - len(TEXTS) // 10)
+    assert answer.stopped is None
+    assert answer.vectors.any(axis=1).all()
+    # Those that are on their way when the last allowance is used up; without the headers it would be most.
+    assert refused[0] <= 8
+
+
+def test_a_payment_that_is_due_and_a_request_that_is_never_taken_end_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        status = 402
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(self.status)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+            monkeypatch.setenv("OPENAI_API_KEY", KEY)
+            model = OpenAIModel("text-embedding-3-small", patience=Patience(tries=50, first_wait=10))
+            for status, error in ((402, QuotaError), (405, ProviderError), (451, ProviderError)):
+                Answer.status = status
+                assert type(model.embed(["x"]).stopped) is error
+        finally:
+            server.shutdown()
+            thread.join()

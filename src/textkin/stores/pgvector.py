@@ -105,6 +105,8 @@ class PgVectorPoints:
                 self._held.append(connection)
                 try:
                     yield
+                    if not self.exact:
+                        self._index(connection)
                 finally:
                     self._held.pop()
                     if not connection.closed:
@@ -150,13 +152,6 @@ class PgVectorPoints:
                 connection.execute(
                     "UPDATE textkin.collections SET header = %s WHERE name = %s", [text, self._name]
                 )
-            if not self.exact:
-                table = f"textkin.points_{int(row[0])}"
-                closer, kind = closeness(dimensions)
-                connection.execute(
-                    f"CREATE INDEX IF NOT EXISTS points_{int(row[0])}_hnsw ON {table} "
-                    f"USING hnsw (({closer}) {kind}_ip_ops)"
-                )
 
     # -- points --------------------------------------------------------------------------------------------
 
@@ -168,8 +163,15 @@ class PgVectorPoints:
             return
         with self._connection() as connection, connection.transaction():
             table, _ = self._existing(connection)
-            connection.execute(f"CREATE TEMP TABLE arriving (LIKE {table}) ON COMMIT DROP")
-            with connection.cursor().copy(f"COPY arriving ({COLUMNS}, vector) FROM STDIN (FORMAT BINARY)") as copy:
+            keys = [point.key for point in points]
+            new = not connection.execute(
+                f"SELECT EXISTS (SELECT FROM {table} WHERE key = ANY(%s::uuid[]))", [keys]
+            ).fetchone()[0]
+            # We are the only writer: rows of which none is there go in directly, others by way of a second table.
+            target = table if new else "arriving"
+            if not new:
+                connection.execute(f"CREATE TEMP TABLE arriving (LIKE {table}) ON COMMIT DROP")
+            with connection.cursor().copy(f"COPY {target} ({COLUMNS}, vector) FROM STDIN (FORMAT BINARY)") as copy:
                 copy.set_types(["uuid", "text", "text", "text", "text", "jsonb", "vector"])
                 for point in points:
                     copy.write_row(
@@ -183,12 +185,13 @@ class PgVectorPoints:
                             point.vector,
                         )
                     )
-            connection.execute(
-                f"INSERT INTO {table} ({COLUMNS}, vector) SELECT {COLUMNS}, vector FROM arriving "
-                "ON CONFLICT (key) DO UPDATE SET text = excluded.text, payload = excluded.payload, "
-                "kind = excluded.kind, source = excluded.source, fields = excluded.fields, "
-                "vector = excluded.vector"
-            )
+            if not new:
+                connection.execute(
+                    f"INSERT INTO {table} ({COLUMNS}, vector) SELECT {COLUMNS}, vector FROM arriving "
+                    "ON CONFLICT (key) DO UPDATE SET text = excluded.text, payload = excluded.payload, "
+                    "kind = excluded.kind, source = excluded.source, fields = excluded.fields, "
+                    "vector = excluded.vector"
+                )
 
     def remove(self, keys: Sequence[str]) -> None:
         if not keys:
@@ -237,26 +240,29 @@ class PgVectorPoints:
         return int(row[0])
 
     def nearest(self, query: Vector, count: int, where: Condition | None) -> list[Point]:
-        with self._connection() as connection:
-            found = self._table_of(connection)
+        settings = {"enable_indexscan": "off"}
+        if not self.exact:
+            searched = min(1000, max(_EF_SEARCH, count))
+            settings = {"hnsw.ef_search": str(searched), "hnsw.iterative_scan": "strict_order"}
+        # One statement for the settings and the table: each is a way to the server and back.
+        called = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        names = [word for setting in settings.items() for word in setting]
+        with self._connection() as connection, connection.transaction():
+            found = connection.execute(
+                f"SELECT number, dimensions, {called} FROM textkin.collections WHERE name = %s",
+                [*names, self._name],
+            ).fetchone()
             if found is None:
                 return []
-            table, dimensions = found
+            table, dimensions = f"textkin.points_{int(found[0])}", int(found[1])
             condition, values = ("true", []) if where is None else to_sql(where)
             closer, kind = closeness(dimensions)
-            with connection.transaction():
-                if self.exact:
-                    order = "vector <#> %s"
-                    connection.execute("SET LOCAL enable_indexscan = off")
-                else:
-                    order = f"{closer} <#> %s::{kind}({dimensions})"
-                    connection.execute(f"SET LOCAL hnsw.ef_search = {min(1000, max(_EF_SEARCH, count))}")
-                    connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-                rows = connection.execute(
-                    f"SELECT {COLUMNS}, vector FROM {table} WHERE {condition} ORDER BY {order} LIMIT %s",
-                    [*values, query, count],
-                    binary=True,
-                ).fetchall()
+            order = "vector <#> %s" if self.exact else f"{closer} <#> %s::{kind}({dimensions})"
+            rows = connection.execute(
+                f"SELECT {COLUMNS}, vector FROM {table} WHERE {condition} ORDER BY {order} LIMIT %s",
+                [*values, query, count],
+                binary=True,
+            ).fetchall()
         return [to_point(row) for row in rows]
 
     def can(self, leaf: Compare | In) -> bool:
@@ -295,6 +301,18 @@ class PgVectorPoints:
         if found is None:
             raise StoreError(f"{self.url}: the collection was deleted meanwhile; open it again")
         return found
+
+    def _index(self, connection: Any) -> None:
+        """Make the HNSW index where there is none and something to index: over rows that are there it is made
+        several times faster than row by row. Until then a search compares every vector."""
+        found = self._table_of(connection)
+        if found is None or not connection.execute(f"SELECT EXISTS (SELECT FROM {found[0]})").fetchone()[0]:
+            return
+        closer, kind = closeness(found[1])
+        name = f"{found[0].partition('.')[2]}_hnsw"
+        connection.execute(
+            f"CREATE INDEX IF NOT EXISTS {name} ON {found[0]} USING hnsw (({closer}) {kind}_ip_ops)"
+        )
 
     def _take_place(self, connection: Any, what: str) -> None:
         lock = "hashtextextended('textkin ' || %s, 0)"

@@ -16,6 +16,7 @@ from textkin.testing import contracts
 from textkin.testing.billing import Billing
 from textkin.testing.contracts import Refused, Request, Rules
 from textkin.testing.faults import LOST, SPOILT, Asked, Faults, Plan
+from textkin.testing.rates import RequestRate
 
 _WORD = re.compile(r"\w+")
 _STATUS = {"quota": 429}
@@ -51,6 +52,8 @@ class ProviderServer:
         deployments: names of deployments at Azure to the models behind them.
         most_texts: of a request in OpenAI's language; more are answered with HTTP 413, as compatible servers do.
         encodings: of vectors in OpenAI's language that the server knows.
+        rate: requests a minute, and how many may come at once; more are answered with 429. Every answer then has
+            OpenAI's rate headers. None: any number.
 
     Raises:
         InputError: faults that are none.
@@ -71,6 +74,7 @@ class ProviderServer:
         deployments: Mapping[str, str] | None = None,
         most_texts: int = 2048,
         encodings: Sequence[str] = ("float", "base64"),
+        rate: tuple[float, int] | None = None,
     ) -> None:
         self.billing = Billing()
         self.key = key
@@ -82,6 +86,7 @@ class ProviderServer:
             dict(models or {}), count_tokens, refuse or (lambda _: False), most_texts, tuple(encodings)
         )
         self.deployments = dict(deployments or {})
+        self.rate = None if rate is None else RequestRate(*rate)
         self.closing = threading.Event()
         self._http = _HTTPServer(self)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
@@ -172,6 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         return
 
     def do_POST(self) -> None:
+        self._rate_headers: dict[str, str] = {}
         sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, query = self.path.partition("?")
         deployed = _AZURE.fullmatch(path)
@@ -211,6 +217,12 @@ class _Handler(BaseHTTPRequestHandler):
             # The providers mask the key here; this server doesn't, so that a client that passes it on is found.
             self._refuse(provider, 401, f"Incorrect API key provided: {given}", "invalid_api_key")
             return
+        if owner.rate is not None:
+            wait, self._rate_headers = owner.rate.take()
+            if wait:
+                self._rate_headers["Retry-After-Ms"] = f"{wait * 1000:.0f}"
+                self._refuse(provider, 429, "rate limit reached", "rate_limit_exceeded")
+                return
         kind = owner.faults.of(Asked(number, provider, str(body.get("model")), tuple(texts)))
         if kind is not None and kind not in SPOILT and kind not in LOST:
             self._fail(provider, kind, given)
@@ -283,8 +295,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "text/html" if isinstance(answer, bytes) else "application/json")
         self.send_header("Content-Length", str(length))
-        if status == 429:
-            self.send_header("Retry-After", f"{self.server.owner.retry_after:g}")
-            self.send_header("Retry-After-Ms", f"{self.server.owner.retry_after * 1000:g}")
+        more = dict(self._rate_headers)
+        if status == 429 and "Retry-After-Ms" not in more:
+            more["Retry-After"] = f"{self.server.owner.retry_after:g}"
+            more["Retry-After-Ms"] = f"{self.server.owner.retry_after * 1000:g}"
+        for name, value in more.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)

@@ -103,6 +103,8 @@ def askable(points: Points, where: Condition) -> Condition | None:
 def stale(points: Points, found: Iterable[Read]) -> frozenset[str]:
     """Keys of passages whose record is not (or no longer) what they were written with: left by a killed write."""
     passages = [read for read in found if read.is_passage]
+    if not passages:
+        return frozenset()
     heads = points.fetch(sorted({key_of(read.id) for read in passages}), vectors=False)
     digests = {key: read_point(point, points.url).digest for key, point in heads.items()}
     return frozenset(read.point.key for read in passages if digests.get(key_of(read.id)) != read.digest)

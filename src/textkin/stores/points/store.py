@@ -49,6 +49,7 @@ class PointStore:
     def __init__(self, points: Points, *, read_only: bool = False) -> None:
         self._points = points
         self._read_only = read_only
+        self._understood: tuple[str, StoreHeader] | None = None
 
     def __repr__(self) -> str:
         return f"<PointStore {self.url}>"
@@ -69,7 +70,12 @@ class PointStore:
     @property
     def header(self) -> StoreHeader | None:
         text = self._points.read_header()
-        return None if text is None else header_from_json(text, self.url)
+        if text is None:
+            return None
+        understood = self._understood
+        if understood is None or understood[0] != text:  # every search asks; the canaries take time to parse
+            understood = self._understood = (text, header_from_json(text, self.url))
+        return understood[1]
 
     def write_header(self, header: StoreHeader) -> None:
         checked_canaries(header)

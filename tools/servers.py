@@ -1,4 +1,4 @@
-"""Real databases for tests: PostgreSQL with pgvector from a wheel, and Chroma's own HTTP server."""
+"""Real databases for tests and benchmarks: PostgreSQL with pgvector from a wheel, and Chroma's own HTTP server."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def postgresql() -> Iterator[str]:
         if user:
             os.chown(data, _NOBODY, _NOBODY)
             os.chown(secret, _NOBODY, _NOBODY)
-        initdb = [programs / "bin/initdb", "-D", data, "-U", "tester", "-A", "scram-sha-256", "--pwfile", secret]
+        initdb: list[str | Path] = [programs / "bin/initdb", "-D", data, "-U", "tester", "-A", "scram-sha-256"]
+        initdb += ["--pwfile", secret]
         initdb += ["-E", "UTF8", "--locale=C", "--no-sync"]
         subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **user)  # type: ignore[call-overload]
         port = free_port()
@@ -79,7 +80,14 @@ def chroma() -> Iterator[str]:
     """Chroma's server over an empty folder; gives ``127.0.0.1:PORT``."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="textkin-chroma-") as folder:
-        command = [Path(sys.executable).parent / "chroma", "run", "--path", folder, "--host", "127.0.0.1"]
+        command: list[str | Path] = [
+            Path(sys.executable).parent / "chroma",
+            "run",
+            "--path",
+            folder,
+            "--host",
+            "127.0.0.1",
+        ]
         with (Path(folder) / "log").open("wb") as log:
             environment = {**os.environ, "ANONYMIZED_TELEMETRY": "FALSE"}
             server = subprocess.Popen([*command, "--port", str(port)], stdout=log, stderr=log, env=environment)

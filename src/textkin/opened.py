@@ -11,7 +11,7 @@ from typing import Any
 from textkin.errors import InputError, ModelMismatchError
 from textkin.jobs.adopting import adopt, require_named
 from textkin.ledger import Ledger, known_canaries
-from textkin.ledger.recognising import recognised
+from textkin.ledger.recognising import recognised, still_same
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import canary_vectors, same_vectors
 from textkin.models.providers.names import is_hosted
@@ -165,19 +165,13 @@ class OpenedModel:
             ):
                 raise ModelMismatchError(_mismatch(self._store.url, header.model, info))
             self._to_accept = True
-        elif not _still_same(model, header):
+        elif not still_same(model, header.canaries):
             raise ModelMismatchError(
                 f"{self._store.url} was built with {info.name}, but under this name its server now answers with "
                 f"other vectors ({info.details.get('server', 'see its settings')}): another model runs there. "
                 "Start the one that was there, or index the texts into a new collection."
             )
         self._checked = header.model.fingerprint
-
-
-def _still_same(model: Model, header: StoreHeader) -> bool:
-    """Whether a server's model, known only by its name, still gives the vector that it gave; True for others."""
-    probe = getattr(model, "probe", None)
-    return probe is None or same_vectors(probe[None], header.canaries[:1])
 
 
 def _mismatch(place: str, built: ModelInfo, given: ModelInfo) -> str:

@@ -141,6 +141,28 @@ def test_another_model_behind_the_same_address_is_refused(tmp_path: Path, monkey
             notes.search("a cat")
 
 
+def test_the_ledger_never_mixes_two_models_behind_one_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a cat\n\na dog\n")
+    with serving() as server:
+        embed = ("embed", str(texts), "--model", "openai:own", "--base-url", server.openai_url, "-o")
+        run(*embed, str(tmp_path / "first.npy"))
+        honest = textkin.testing.contracts.vectors_of
+        monkeypatch.setattr(
+            textkin.testing.contracts, "vectors_of", lambda asked: np.ascontiguousarray(honest(asked)[:, ::-1])
+        )
+        refused = CliRunner().invoke(main, [*embed, str(tmp_path / "second.npy")])
+        assert refused.exit_code == 7
+        cure = str(refused.exception or "") + refused.output
+        assert "another model runs there" in cure
+        run("ledger", "prune", "--model", "openai:own")
+        run(*embed, str(tmp_path / "second.npy"))
+    first, second = (textkin.load_vectors(tmp_path / f"{name}.npy").vectors for name in ("first", "second"))
+    assert np.allclose(first[:, ::-1], second, atol=1e-6)
+
+
 def test_an_address_with_a_password_is_not_remembered(tmp_path: Path) -> None:
     with serving() as server:
         secret = server.openai_url.replace("http://", "http://user:hunter2@") + "?token=hunter3"

@@ -288,6 +288,11 @@ class Ledger:
         with self._transaction(write=False) as connection:
             return models.everyone(connection)
 
+    def holds(self, fingerprint: str) -> bool:
+        """Whether any vector of this model is here."""
+        with self._transaction(write=False) as connection:
+            return entries.holds(connection, fingerprint)
+
     def canaries(self, fingerprint: str) -> Matrix | None:
         """The canary vectors of a model that was introduced; None for any other."""
         with self._transaction(write=False) as connection:

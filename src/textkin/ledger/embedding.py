@@ -13,6 +13,7 @@ from textkin.errors import BadVectorsError, InputError
 from textkin.ledger.budgeting import affordable
 from textkin.ledger.database import Ledger
 from textkin.ledger.entries import Remembered
+from textkin.ledger.recognising import refuse_replaced
 from textkin.models.fingerprint import canary_vectors
 from textkin.models.spending import current_spend
 from textkin.text.digest import text_digest, well_formed
@@ -74,12 +75,15 @@ def embed(
     Raises:
         BadVectorsError: the model answered with something else than one finite vector that is not zero a text.
         StoreError: the ledger can't be read or written.
+        ModelMismatchError: the ledger has another model's vectors under this name of a server.
         ModelError: the provider ended the work; what it answered before is in the ledger.
         BudgetError: so did the limit of the thread's `Spend`.
     """
     if block < 1:
         raise InputError(f"block must be at least 1, not {block}")
     info = model.info
+    if ledger is not None:
+        refuse_replaced(model, ledger)
     spend = current_spend()
     spend.begin(info.name if info.details.get("kind") == "provider" else None)
     whole = [well_formed(text) for text in texts]

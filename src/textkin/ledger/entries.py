@@ -117,6 +117,12 @@ def shrink(connection: apsw.Connection, limit: int | None) -> int:
     return 0 if last is None else forget(connection, "(day, number) <= (?, ?)", last)
 
 
+def holds(connection: apsw.Connection, fingerprint: str) -> bool:
+    """Whether any vector of this model is here."""
+    found = connection.execute("SELECT 1 FROM spaces WHERE fingerprint = ? AND entries > 0", (fingerprint,))
+    return found.fetchone() is not None
+
+
 def forget(connection: apsw.Connection, condition: str, parameters: tuple[int, int]) -> int:
     """Delete the entries that satisfy a condition. Returns how many there were."""
     chosen = f"FROM entries WHERE {condition}"

@@ -1,101 +1,20 @@
-"""Send requests side by side: wait and retry what passes, bisect what is refused, stop at what can't be mended."""
+"""Send requests side by side; give their answers as they come, and what ended the work."""
 
 from __future__ import annotations
 
 import math
-import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty
 
-from textkin.errors import BudgetError, ModelError, ProviderError
 from textkin.models.providers.gate import Gate
 from textkin.models.providers.packing import RequestLimits, pack
-from textkin.models.spending import current_spend
-from textkin.types import Matrix
-
-_LONGEST_WAIT = 60.0
-_HOPELESS = 64
-_GLANCE = 0.1
-
-
-class PassingError(Exception):
-    """A request failed in a way that may pass.
-
-    Args:
-        reason: to be shown; holds no secret.
-        wait: seconds that the provider asks to wait; None: not said.
-        billed: tokens that the request was charged all the same; None: not known, so all of it may be.
-        crowded: whether the provider has too many requests, so that the others had better wait too.
-    """
-
-    def __init__(
-        self, reason: str, wait: float | None = None, billed: int | None = None, *, crowded: bool = False
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wait = wait
-        self.billed = billed
-        self.crowded = crowded
-
-
-class RefusedError(Exception):
-    """The provider refuses what is in the request; sending it again is useless."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answered:
-    """The good answer to one request.
-
-    Attributes:
-        vectors: ``(n, dimensions)`` rows in the texts' order.
-        billed: tokens that the provider says it charged; None: it doesn't say.
-    """
-
-    vectors: Matrix
-    billed: int | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """What came back for some rows.
-
-    Attributes:
-        rows: consecutive; empty where this only says that the work ended.
-        vectors: ``(len(rows), dimensions)`` float32; None where ``failed`` or ``stopped`` says why.
-        failed: why the one row has no vector.
-        stopped: what ended the work early.
-        billed: tokens that were charged since the part before, as reported, or as counted where nothing was.
-    """
-
-    rows: range
-    vectors: Matrix | None = None
-    failed: str | None = None
-    stopped: ModelError | BudgetError | None = None
-    billed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How hard to try.
-
-    Attributes:
-        tries: of one request, the first included. "Too many requests" counts only where no other request was
-            answered since the last try.
-        first_wait: seconds before the second try where the provider names none; doubles, up to a minute.
-        in_flight: requests at a time.
-        least: texts of a request below which none is cut further just to have more in flight.
-        most: texts of a request; None: the provider's limit.
-        longest_wait: seconds; a provider that asks to wait longer ends the work.
-    """
-
-    tries: int = 8
-    first_wait: float = 0.5
-    in_flight: int = 8
-    least: int = 64
-    most: int | None = None
-    longest_wait: float = 600.0
+from textkin.models.providers.requests import Answered as Answered
+from textkin.models.providers.requests import Part as Part
+from textkin.models.providers.requests import PassingError as PassingError
+from textkin.models.providers.requests import Patience as Patience
+from textkin.models.providers.requests import RefusedError as RefusedError
+from textkin.models.providers.work import GLANCE, Work
 
 
 def send_all(
@@ -134,7 +53,7 @@ def send_all(
     share = max(patience.least, math.ceil(len(texts) / patience.in_flight))
     longest = min(limits.texts, share, patience.most or limits.texts)
     parts = pack(tokens, RequestLimits(longest, limits.tokens))
-    work = _Work(send, texts, tokens, tokens if most is None else most, parts, patience, gate or Gate())
+    work = Work(send, texts, tokens, tokens if most is None else most, parts, patience, gate or Gate())
     threads = [
         # Not waited for when the process ends: after a second Ctrl-C nobody wants their answers.
         threading.Thread(target=work.run, name=f"textkin-{number}", daemon=True)
@@ -149,7 +68,7 @@ def send_all(
                     started += 1
                     threads[started - 1].start()
                 # With a time limit, because Ctrl-C doesn't end an endless wait everywhere.
-                news = work.news.get(timeout=_GLANCE)
+                news = work.news.get(timeout=GLANCE)
             except KeyboardInterrupt as error:
                 if interrupt is not None:
                     raise
@@ -174,167 +93,3 @@ def send_all(
         raise interrupt
     if work.stopped is not None:
         yield Part(range(0), stopped=work.stopped, billed=work.billed())
-
-
-class _Work:
-    """The requests that are left, what each thread does with them, and what it has to tell."""
-
-    def __init__(
-        self,
-        send: Callable[[list[str]], Answered],
-        texts: Sequence[str],
-        tokens: Sequence[int],
-        most: Sequence[int],
-        parts: Sequence[range],
-        patience: Patience,
-        gate: Gate,
-    ) -> None:
-        self.news: SimpleQueue[Part | BaseException | None] = SimpleQueue()
-        self.stop = threading.Event()
-        self.stopped: ModelError | BudgetError | None = None
-        self._send = send
-        self._texts = texts
-        self._tokens = tokens
-        self._most = most
-        self._spend = current_spend()
-        self._parts = iter(parts)
-        self._patience = patience
-        self._gate = gate
-        self._guard = threading.Lock()
-        self._answered = 0
-        self._refused = self._billed = 0
-        self._slots = threading.Semaphore(patience.in_flight)
-
-    def taken(self, part: Part) -> None:
-        """Let another request go: who asked has this answer, and has asked for the next."""
-        if part.vectors is not None:
-            self._slots.release()
-
-    def billed(self) -> int:
-        """Tokens that were charged since this was asked last."""
-        with self._guard:
-            billed, self._billed = self._billed, 0
-            return billed
-
-    def run(self) -> None:
-        """Answer what is left, request by request, until nothing is or the work was stopped."""
-        try:
-            while not self.stop.is_set():
-                with self._guard:
-                    rows = next(self._parts, None)
-                if rows is None:
-                    break
-                self._answer(rows)
-        except BaseException as error:  # noqa: BLE001  it is raised in the thread that asked
-            self.news.put(error)
-        finally:
-            self.news.put(None)
-
-    def _answer(self, rows: range) -> None:
-        if self.stop.is_set():
-            return
-        try:
-            vectors = self._tried(rows)
-        except RefusedError as error:
-            if len(rows) > 1:
-                middle = rows.start + len(rows) // 2
-                self._answer(range(rows.start, middle))
-                self._answer(range(middle, rows.stop))
-            else:
-                self._set_aside(rows, str(error))
-            return
-        except (ModelError, BudgetError) as error:
-            self._end(error)
-            return
-        if vectors is not None:
-            with self._guard:
-                self._answered += 1
-            self.news.put(Part(rows, vectors, billed=self.billed()))
-
-    def _tried(self, rows: range) -> Matrix | None:
-        """The rows' vectors; None when the work was stopped meanwhile."""
-        tokens = sum(self._tokens[row] for row in rows)
-        failures = 0
-        while self._slot() and self._gate.enter(tokens, self.stop):
-            before = self._answered
-            try:
-                return self._asked(rows)
-            except PassingError as error:
-                self._slots.release()
-                passing = error
-            except BaseException:
-                self._slots.release()
-                raise
-            if not passing.crowded or self._answered == before:
-                failures += 1
-            self._give_up(passing, failures)
-            wait = passing.wait
-            if wait is None:
-                most = min(_LONGEST_WAIT, self._patience.first_wait * 2 ** max(0, failures - 1))
-                wait = most * random.uniform(0.5, 1.0)
-            if passing.crowded or passing.wait is not None:
-                self._gate.hold(wait)
-            elif self.stop.wait(wait):
-                break
-        return None
-
-    def _asked(self, rows: range) -> Matrix:
-        """Send one request, where the budget allows it, and settle what it cost."""
-        reserved = sum(self._most[row] for row in rows)
-        self._spend.reserve(reserved)
-        billed: int | None = None  # whatever else ends this: the provider may have been reached
-        try:
-            answer = self._send([self._texts[row] for row in rows])
-            billed = sum(self._tokens[row] for row in rows) if answer.billed is None else answer.billed
-            return answer.vectors
-        except PassingError as error:
-            billed = error.billed
-            raise
-        except (RefusedError, ModelError):
-            billed = 0
-            raise
-        finally:
-            if billed is None:
-                self._spend.lose(reserved)
-            else:
-                self._spend.settle(reserved, billed)
-                with self._guard:
-                    self._billed += billed
-
-    def _slot(self) -> bool:
-        """Wait until a request may be on its way; False when the work was stopped before."""
-        while not self.stop.is_set():
-            if self._slots.acquire(timeout=_GLANCE):
-                return True
-        return False
-
-    def _give_up(self, passing: PassingError, failures: int) -> None:
-        """Raise what ends the work, where trying again is no use."""
-        kept = "What was answered before is kept; run the same again"
-        if passing.wait is not None and passing.wait > self._patience.longest_wait:
-            raise ProviderError(
-                f"the provider asks to wait {passing.wait / 60:,.0f} minutes: {passing.reason}. {kept} then"
-            )
-        if failures >= self._patience.tries:
-            raise ProviderError(
-                f"the provider failed {failures} times in a row, last with: {passing.reason}. {kept} later to "
-                "go on"
-            )
-
-    def _set_aside(self, rows: range, reason: str) -> None:
-        self.news.put(Part(rows, failed=reason, billed=self.billed()))
-        with self._guard:
-            self._refused += 1
-            hopeless = self._refused >= _HOPELESS and not self._answered
-        if hopeless:
-            self._end(
-                ProviderError(
-                    f"the provider refused the first {_HOPELESS} texts one by one, the last with: {reason}"
-                )
-            )
-
-    def _end(self, error: ModelError | BudgetError) -> None:
-        with self._guard:
-            if self.stopped is None:
-                self.stopped = error
-        self.stop.set()

@@ -202,6 +202,14 @@ def test_requests_in_flight_are_waited_for_before_a_refusal() -> None:
         spend.reserve(1)
 
 
+def test_one_spend_has_one_price() -> None:
+    spend = Spend()
+    spend.begin(NAME)
+    spend.begin(NAME)
+    with pytest.raises(InputError, match="one price"):
+        spend.begin("openai:text-embedding-3-large")
+
+
 def test_only_numbers_are_a_budget() -> None:
     for bad in ({"max_cost": -1.0}, {"max_tokens": -1}, {"price": float("nan")}, {"max_cost": float("inf")}):
         with pytest.raises(InputError, match="0 or more"):

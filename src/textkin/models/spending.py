@@ -90,6 +90,7 @@ class Spend:
         self.budget = budget or Budget()
         self._tokens = self._lost = self._in_flight = 0
         self._saved_texts = self._saved_tokens = 0
+        self._begun = False
         self._name: str | None = None
         self._price = self.budget.price
         self._limit = self.budget.max_tokens
@@ -113,11 +114,12 @@ class Spend:
         Raises:
             InputError: ``max_cost`` without a known price, or another model than before, of another price.
         """
+        with self._changed:
+            if self._begun and name == self._name:
+                return
         price = 0.0 if name is None else price_of(name) if self.budget.price is None else self.budget.price
         with self._changed:
-            if name == self._name and self._price == price:
-                return
-            if self._name is not None and self._price != price:
+            if self._begun and self._price != price:
                 raise InputError(f"one spend counts one price: {name} costs another than {self._name}")
             if self.budget.max_cost is not None and price is None:
                 raise InputError(
@@ -125,7 +127,7 @@ class Spend:
                     f"tokens (--price, Budget(price=...)) or in {models_file()}, or limit the tokens "
                     "(--max-tokens, Budget(max_tokens=...)); 0 is a price, too"
                 )
-            self._name, self._price = name, price
+            self._begun, self._name, self._price = True, name, price
             self._limit = self.budget.max_tokens
             if self.budget.max_cost is not None and price:
                 # Exact: the decimal numbers that were written, not their nearest binary ones.

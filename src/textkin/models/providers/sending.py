@@ -16,6 +16,8 @@ from textkin.models.providers.requests import Patience as Patience
 from textkin.models.providers.requests import RefusedError as RefusedError
 from textkin.models.providers.work import GLANCE, Work
 
+_TURNS = 4
+
 
 def send_all(
     send: Callable[[list[str]], Answered],
@@ -49,8 +51,9 @@ def send_all(
     Yields:
         Each row once at most, in any order; what ended the work early comes last.
     """
-    # In one request of all the texts nothing would be side by side.
-    share = max(patience.least, math.ceil(len(texts) / patience.in_flight))
+    # In one request of all the texts nothing would be side by side; in as many as are in flight, all would wait
+    # for the slowest at the end.
+    share = max(patience.least, math.ceil(len(texts) / (_TURNS * patience.in_flight)))
     longest = min(limits.texts, share, patience.most or limits.texts)
     parts = pack(tokens, RequestLimits(longest, limits.tokens))
     work = Work(send, texts, tokens, tokens if most is None else most, parts, patience, gate or Gate())

@@ -28,6 +28,13 @@ PACKAGES = (
     "torch",
     "sentence-transformers",
     "transformers",
+    "openai",
+    "cohere",
+    "chromadb",
+    "qdrant-client",
+    "lancedb",
+    "psycopg",
+    "pgvector",
 )
 
 

@@ -12,7 +12,7 @@ from textkin.errors import TextkinError
 from textkin.ledger import Ledger, embed
 from textkin.models.providers.cohere import CohereModel
 from textkin.models.providers.openai import OpenAIModel
-from textkin.models.providers.sending import Patience
+from textkin.models.providers.requests import Patience
 from textkin.models.spending import Budget, Spend
 
 

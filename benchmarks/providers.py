@@ -20,7 +20,7 @@ from _common import Goal, Ratio, Report, Table, arguments, command_line, finish,
 from _provider_server import ROWS, table
 from textkin.ledger import Ledger, embed
 from textkin.models.providers.openai import OpenAIModel
-from textkin.models.providers.sending import Patience
+from textkin.models.providers.requests import Patience
 from textkin.types import Matrix
 
 MODEL = "text-embedding-3-small"

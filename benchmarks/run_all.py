@@ -25,14 +25,34 @@ _HEAD = """# Benchmarks
 
 Made by `python benchmarks/run_all.py --write docs/benchmarks.md`; don't edit it by hand. What each script does and
 what it needs is in `benchmarks/README.md`. Every ratio compares two things that were measured one right after the
-other, on the same machine, in the same run.
+other, on the same machine, in the same run. Sections may be of different days.
 """
 
 
-def page(reports: Sequence[Report], facts: Sequence[tuple[str, str]]) -> str:
-    """The whole page as Markdown."""
-    about = "\n".join(f"- {name}: {fact}" for name, fact in facts)
-    return "\n".join([_HEAD, f"{about}\n", *(report.markdown() for report in reports)])
+def page(reports: Sequence[Report], facts: Sequence[tuple[str, str]], before: str = "") -> str:
+    """The whole page as Markdown.
+
+    Args:
+        reports: new sections.
+        facts: about the machine.
+        before: the page as it was; its sections that are not made anew stay.
+    """
+    about = "\n".join(
+        f"- {name}: {_with_old(fact, before) if name == 'packages' else fact}" for name, fact in facts
+    )
+    old = [f"## {part}".rstrip() + "\n" for part in before.split("\n## ")[1:]]
+    sections = {part.partition("\n")[0]: part for part in old}
+    sections |= {f"## {report.title}": report.markdown() for report in reports}
+    return "\n".join([_HEAD, f"{about}\n", *sections.values()])
+
+
+def _with_old(packages: str, before: str) -> str:
+    """The packages, and those that the sections which stay were measured with and that are not here now."""
+    line = next((line for line in before.splitlines() if line.startswith("- packages: ")), "- packages: ")
+    here = packages.split(", ")
+    names = {package.split()[0] for package in here}
+    there = line.removeprefix("- packages: ").split(", ")
+    return ", ".join([*here, *(one for one in there if one and one.split()[0] not in names)])
 
 
 def run(script: str, more: Sequence[str], folder: Path) -> tuple[Report | None, int]:
@@ -72,9 +92,9 @@ def main() -> int:
                 reports.append(report)
             if status != 0:
                 failed.append(script)
-    text = page(reports, machine())
     if options.write:
         target = options.write if options.write.is_absolute() else ROOT / options.write
+        text = page(reports, machine(), target.read_text(encoding="utf-8") if target.exists() else "")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
         say(f"written: {options.write}")

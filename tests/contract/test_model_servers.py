@@ -12,7 +12,7 @@ import model_servers
 import textkin
 from textkin.errors import CredentialsError, InputError, ModelError
 from textkin.models.providers.openai import OpenAIModel
-from textkin.models.providers.sending import Patience
+from textkin.models.providers.requests import Patience
 
 pytestmark = pytest.mark.slow
 MOST = 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ import pytest
 
 import textkin
 from textkin.errors import ModelError, TextkinError
-from textkin.models.providers.sending import Patience
+from textkin.models.providers.requests import Patience
 from textkin.testing import FAULTS, Asked, ProviderServer
 
 pytest.importorskip("openai")
@@ -46,17 +47,17 @@ def ran(server: ProviderServer, folder: Path, *command: str) -> subprocess.Compl
     whole = [sys.executable, "-c", LOGGED, str(folder / "debug.log"), *command]
     process = subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=folder)
     titles = b""
-    while process.poll() is None:
+    while True:
         for name in ("cmdline", "comm", "status"):
-            place = Path(f"/proc/{process.pid}/{name}")
-            if place.exists():
-                titles += place.read_bytes()
+            with contextlib.suppress(OSError):  # it ended meanwhile, or there is no /proc
+                titles += Path(f"/proc/{process.pid}/{name}").read_bytes()
         try:
             out, err = process.communicate(timeout=0.3)
         except subprocess.TimeoutExpired:
             continue
-        (folder / "stdout.txt").write_bytes(out)
-        (folder / "stderr.txt").write_bytes(err)
+        break
+    (folder / "stdout.txt").write_bytes(out)
+    (folder / "stderr.txt").write_bytes(err)
     (folder / "title.txt").write_bytes(titles)
     return subprocess.CompletedProcess(whole, process.returncode, out, err)
 

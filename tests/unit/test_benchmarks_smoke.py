@@ -164,6 +164,7 @@ def test_the_page_is_made_from_kept_reports(data: Path, tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     report.save(tmp_path / "kept" / "engine.py.json")
     page = tmp_path / "page.md"
+    page.write_text("# Benchmarks\n\n## Older\n\nstays\n\n## The engine\n\ngoes\n", encoding="utf-8")
     command = [
         sys.executable,
         str(BENCHMARKS / "run_all.py"),
@@ -178,6 +179,8 @@ def test_the_page_is_made_from_kept_reports(data: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "| speed | >= 2x | 1.90x | not reached |" in text
     assert "| a \\| b | 10 |" in text
+    assert "\n## Older\n\nstays\n\n## The engine\n" in text
+    assert "goes" not in text
     assert "- one note\n- another\n" in text
     assert "textkin" in text.partition("packages:")[2]
 

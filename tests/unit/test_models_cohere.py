@@ -13,7 +13,7 @@ import pytest
 import textkin
 from textkin.errors import CredentialsError, InputError, ModelNotFoundError, ProviderError, QuotaError
 from textkin.models.providers.cohere import CohereModel
-from textkin.models.providers.sending import Patience
+from textkin.models.providers.requests import Patience
 from textkin.testing import ProviderServer
 from textkin.testing.billing import text_digest
 
@@ -88,7 +88,9 @@ def test_what_can_not_be_mended_stops_at_once(
     monkeypatch: pytest.MonkeyPatch, kind: str, error: type[Exception]
 ) -> None:
     with serving(monkeypatch, [None, kind, kind, kind, kind, kind]):
-        found = CohereModel("embed-english-light-v3.0", patience=Patience(tries=3, in_flight=1)).embed(TEXTS)
+        found = CohereModel("embed-english-light-v3.0", patience=Patience(tries=3, in_flight=1, least=96)).embed(
+            TEXTS
+        )
     assert isinstance(found.stopped, error)
     assert KEY not in str(found.stopped)
     assert len(found.unanswered) == 300 - 96

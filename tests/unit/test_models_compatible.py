@@ -24,7 +24,7 @@ from textkin.errors import (
 )
 from textkin.models.hashing import HashingModel
 from textkin.models.providers.openai import OpenAIModel
-from textkin.models.providers.sending import Patience
+from textkin.models.providers.requests import Patience
 from textkin.models.providers.servers import address, on_this_machine
 from textkin.testing import Asked, ProviderServer
 

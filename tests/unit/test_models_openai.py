@@ -26,7 +26,7 @@ from textkin.ledger import Ledger
 from textkin.models.hashing import HashingModel
 from textkin.models.providers.cohere import CohereModel
 from textkin.models.providers.openai import OpenAIModel
-from textkin.models.providers.sending import Patience
+from textkin.models.providers.requests import Patience
 from textkin.testing import Asked, ProviderServer
 from textkin.testing.faults import LOST, SPOILT
 

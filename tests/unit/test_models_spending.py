@@ -18,7 +18,7 @@ from textkin.ledger import Ledger, embed
 from textkin.models.hashing import HashingModel
 from textkin.models.providers.cohere import CohereModel
 from textkin.models.providers.openai import OpenAIModel
-from textkin.models.providers.sending import Patience
+from textkin.models.providers.requests import Patience
 from textkin.models.providers.tokens import TokenCounter
 from textkin.models.spending import Budget, Spend, current_spend
 from textkin.testing import ProviderServer

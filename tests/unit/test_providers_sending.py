@@ -19,7 +19,8 @@ import pytest
 from textkin.errors import BudgetError, ModelError, ProviderError, QuotaError
 from textkin.models.providers.gate import Gate, duration, wait_asked
 from textkin.models.providers.packing import LearnedSize, RequestLimits, pack
-from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError, send_all
+from textkin.models.providers.requests import Answered, PassingError, Patience, RefusedError
+from textkin.models.providers.sending import send_all
 from textkin.types import Matrix
 
 QUICK = Patience(tries=4, first_wait=0.001, in_flight=4)
@@ -161,7 +162,12 @@ def test_a_block_of_the_ledger_is_shared_out_over_the_requests_in_flight() -> No
         sizes.append(len(texts))
         return Answered(np.ones((len(texts), 2), dtype=np.float32))
 
-    for count, expected in ((512, [64] * 8), (100, [64, 36]), (20_000, [2048] * 9 + [1568])):
+    for count, expected in (
+        (512, [64] * 8),
+        (100, [64, 36]),
+        (20_000, [625] * 32),
+        (100_000, [2048] * 48 + [1696]),
+    ):
         sizes.clear()
         list(send_all(send, ["x"] * count, [1] * count, RequestLimits(2048, 300_000), Patience()))
         assert sorted(sizes, reverse=True) == expected

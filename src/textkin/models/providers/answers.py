@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textkin.models.providers.sending import Answered, PassingError
+from textkin.models.providers.requests import Answered, PassingError
 from textkin.types import Matrix
 from textkin.vectors.similarity import normalize
 

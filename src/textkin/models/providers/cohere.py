@@ -21,8 +21,8 @@ from textkin.models.providers.answers import (
 from textkin.models.providers.gate import Gate, wait_asked
 from textkin.models.providers.hosted import hosted_models
 from textkin.models.providers.packing import RequestLimits
+from textkin.models.providers.requests import Answered, PassingError, Patience, RefusedError
 from textkin.models.providers.rows import embedded_parts, together
-from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError
 from textkin.models.providers.tokens import most_tokens
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role

@@ -28,8 +28,8 @@ from textkin.models.providers.gate import Gate, wait_asked
 from textkin.models.providers.hosted import HostedModel, facts_of
 from textkin.models.providers.names import HostedName
 from textkin.models.providers.packing import LearnedSize, RequestLimits
+from textkin.models.providers.requests import Answered, PassingError, Patience, RefusedError
 from textkin.models.providers.rows import embedded_parts, together
-from textkin.models.providers.sending import Answered, PassingError, Patience, RefusedError
 from textkin.models.providers.servers import azure_server, openai_server
 from textkin.models.providers.tokens import TokenCounter, most_tokens
 from textkin.models.spending import current_spend

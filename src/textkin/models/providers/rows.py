@@ -8,7 +8,8 @@ import numpy as np
 
 from textkin.models.providers.gate import Gate
 from textkin.models.providers.packing import LearnedSize, RequestLimits
-from textkin.models.providers.sending import Answered, Patience, send_all
+from textkin.models.providers.requests import Answered, Patience
+from textkin.models.providers.sending import send_all
 from textkin.types import Embedded, Matrix, Progress
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.duplicates.cascade import Cascade, choose_cascade
+from textkin.duplicates.compiled import CompiledJoin, all_work
+from textkin.duplicates.kernel import Engine, load_engine
+from textkin.duplicates.plan import Plan, choose_plan
+from textkin.duplicates.sides import input_order, largest_sizes, lay_out, prepare
 from textkin.duplicates.tiles import Budget, Found, Task, search_task, tasks
 from textkin.duplicates.unit_rows import Doubles, Numbers, UnitRows, unit_rows
 from textkin.errors import InputError
@@ -20,6 +24,8 @@ MAX_PAIRS = 10_000_000
 """Pairs that a join returns unless told otherwise: 240 MB, and as much again while they are sorted."""
 
 _CERTAIN_HITS = 1000
+_COMPILED = 512
+"""Rows a side from which the compiled join pays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +111,7 @@ def near_pairs(
     total = left.count * (left.count - 1) // 2 if right is left else left.count * right.count
     if not total:
         return _result([], threshold, JoinStats((left.count, right.count), 0, (), 0, 0.0))
-    cascade = choose_cascade(left, right, threshold)
-    if cascade.share is not None:
-        expected = cascade.share * total
-        if cascade.share * cascade.sampled >= _CERTAIN_HITS and expected > 1.5 * max_pairs:
-            raise _too_many(f"about {expected:,.0f} of {total:,}", threshold, max_pairs)
-    found = _search(left, right, threshold, cascade, max_pairs, total, progress)
-    survivors = np.sum([part.survivors for part in found], axis=0).tolist()
-    stats = JoinStats(
-        rows=(left.count, right.count),
-        pairs=total,
-        steps=tuple((step.columns, int(n)) for step, n in zip(cascade.steps, survivors, strict=True)),
-        found=sum(len(part.score) for part in found),
-        margin=cascade.steps[0].margin,
-    )
+    found, stats = _join(left, right, threshold, total, max_pairs, progress)
     return _result(found, threshold, stats)
 
 
@@ -134,19 +127,87 @@ def checked_threshold(threshold: float) -> float:
     return value
 
 
+def _join(
+    left: UnitRows, right: UnitRows, threshold: float, total: int, max_pairs: int, progress: Progress | None
+) -> tuple[list[Found], JoinStats]:
+    budget = Budget(max_pairs)
+
+    def spent(done: float) -> None:
+        if budget.spent:
+            raise _too_many(f"more than {max_pairs:,} of {total:,}", threshold, max_pairs)
+        if progress is not None:
+            progress(min(left.count, round(left.count * done)), left.count)
+
+    def expect(share: float | None, sampled: int) -> None:
+        if share is not None and share * sampled >= _CERTAIN_HITS and share * total > 1.5 * max_pairs:
+            raise _too_many(f"about {share * total:,.0f} of {total:,}", threshold, max_pairs)
+
+    engine = load_engine() if threshold > 0 and min(left.count, right.count) >= _COMPILED else None
+    if engine is not None:
+        plan = choose_plan(left, right, threshold, engine.kernel)
+        expect(plan.share, plan.sampled)
+        found, margin = _compiled(left, right, threshold, engine, plan, budget, spent)
+        columns: tuple[int, ...] = tuple(step.components for step in (plan.first, plan.second) if step)
+    else:
+        cascade = choose_cascade(left, right, threshold)
+        expect(cascade.share, cascade.sampled)
+        found = _search(left, right, threshold, cascade, total, budget, spent)
+        margin = cascade.steps[0].margin
+        columns = tuple(step.columns for step in cascade.steps)
+    survivors = np.sum([part.survivors for part in found], axis=0).tolist()
+    stats = JoinStats(
+        rows=(left.count, right.count),
+        pairs=total,
+        steps=tuple((column, int(n)) for column, n in zip(columns, survivors, strict=True)),
+        found=sum(len(part.score) for part in found),
+        margin=margin,
+    )
+    return found, stats
+
+
+def _compiled(
+    left: UnitRows,
+    right: UnitRows,
+    threshold: float,
+    engine: Engine,
+    plan: Plan,
+    budget: Budget,
+    spent: Callable[[float], None],
+) -> tuple[list[Found], float]:
+    """The compiled join, and the margin of its first step."""
+    found: list[Found] = []
+    with ThreadPoolExecutor(_processors()) as pool:
+        prepared = prepare(left, plan, pool)
+        others = prepared if right is left else prepare(right, plan, pool)
+        largest = largest_sizes((prepared, others))
+        one = lay_out(left, prepared, plan, engine.kernel, input_order(left.count), threshold, largest)
+        two = one
+        if right is not left:
+            two = lay_out(right, others, plan, engine.kernel, input_order(right.count), threshold, largest)
+        del prepared, others
+        join = CompiledJoin(engine, one, two, threshold, budget)
+        todo = list(all_work(len(one.order), len(two.order), right is left))
+        places = sum(work.places for work in todo)
+        done = 0
+        for work, part in zip(todo, pool.map(join.run, todo), strict=True):
+            found.append(part)
+            done += work.places
+            spent(done / places)
+    return found, plan.first.margin
+
+
 def _search(
     left: UnitRows,
     right: UnitRows,
     threshold: float,
     cascade: Cascade,
-    max_pairs: int,
     total: int,
-    progress: Progress | None,
+    budget: Budget,
+    spent: Callable[[float], None],
 ) -> list[Found]:
     """Run all tasks, in threads where the products are too thin for the BLAS library's own threads."""
     todo = tasks(left.count, right.count, right is left, cascade.steps[0].columns)
     workers = min(_processors(), len(todo)) if todo[0].height else 1
-    budget = Budget(max_pairs)
     found: list[Found] = []
     examined = 0
 
@@ -158,10 +219,7 @@ def _search(
         for task, part in zip(todo, pool.map(run, todo) if pool else map(run, todo), strict=True):
             found.append(part)
             examined += task.pairs
-            if budget.spent:
-                raise _too_many(f"more than {max_pairs:,} of {total:,}", threshold, max_pairs)
-            if progress is not None:
-                progress(min(left.count, round(left.count * examined / total)), left.count)
+            spent(examined / total)
     finally:
         if pool:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,222 @@
+"""The compiled join: tasks of one right tile against many left rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from textkin.duplicates.kernel import Engine, Int32
+from textkin.duplicates.kernel_code import COLUMNS
+from textkin.duplicates.sides import Side
+from textkin.duplicates.tiles import Budget, Found
+from textkin.duplicates.unit_rows import (
+    SCORE_SLACK,
+    Doubles,
+    Numbers,
+    UnitRows,
+    pair_scores,
+    round_scores,
+)
+
+TILE = 1024
+"""Places of a tile at most; a multiple of `COLUMNS`."""
+
+_LEFT_BYTES = 1 << 18
+"""Left rows that one call goes through again and again for the blocks of a tile: half the second-level cache."""
+_TASK_ROWS = 1 << 15
+_BATCH = 1 << 14
+_FEW = 256
+"""Left rows from which a tile with many candidates is no longer halved but scored whole."""
+_SPARSE = 32
+"""One candidate in so many pairs is where scoring them singly stops paying."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """Left places ``chosen`` against the right tile ``[start, stop)``.
+
+    Attributes:
+        places: how many, gaps included; the work in it.
+    """
+
+    chosen: Int32
+    start: int
+    stop: int
+
+    @property
+    def places(self) -> int:
+        return len(self.chosen) * (self.stop - self.start)
+
+
+class CompiledJoin:
+    """Searches for pairs, one task a call; calls may run side by side.
+
+    Args:
+        left: one side.
+        right: the other; ``left`` itself in a self-join.
+    """
+
+    def __init__(self, engine: Engine, left: Side, right: Side, threshold: float, budget: Budget) -> None:
+        self._engine = engine
+        self._left = left
+        self._right = right
+        self._same = left is right
+        self._threshold = threshold
+        self._budget = budget
+        self._words = left.first.shape[1] // engine.kernel.packed
+        self._raw = _float32(left.rows), _float32(right.rows)
+        self._steps = 1 if left.second is None else 2
+
+    def run(self, work: Work) -> Found:
+        """The pairs of one task that reach the threshold; incomplete when the budget is spent."""
+        survivors = np.zeros(self._steps, dtype=np.int64)
+        found: list[tuple[Numbers, Numbers, Doubles]] = []
+        waiting: list[tuple[Int32, Int32]] = []
+        waits = 0
+        step = max(_FEW, _LEFT_BYTES // self._left.first[0].nbytes)
+        todo = [work.chosen[at : at + step] for at in range(0, len(work.chosen), step)]
+        while todo and not self._budget.spent:
+            chosen = todo.pop()
+            pairs = self._find(chosen, work.start, work.stop)
+            if pairs is None:
+                if len(chosen) > _FEW:
+                    half = len(chosen) // 2
+                    todo += [chosen[:half], chosen[half:]]
+                else:
+                    survivors += len(chosen) * (work.stop - work.start)
+                    found.append(self._whole(chosen, work.start, work.stop))
+                    self._budget.spend(len(found[-1][0]))
+                continue
+            i, j, first = pairs
+            survivors[0] += first
+            survivors[1:] += len(i)
+            waiting.append((i, j))
+            waits += len(i)
+            if waits >= _BATCH:
+                found.append(self._scored(waiting))
+                self._budget.spend(len(found[-1][0]))
+                waiting, waits = [], 0
+        if waits:
+            found.append(self._scored(waiting))
+            self._budget.spend(len(found[-1][0]))
+        none = np.empty(0, dtype=np.int64)
+        found.append((none, none, np.empty(0)))
+        i_all, j_all, score = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return Found(i_all, j_all, score, survivors)
+
+    def _find(self, chosen: Int32, start: int, stop: int) -> tuple[Int32, Int32, int] | None:
+        """Candidates after all steps, and their number after the first; None where there are too many."""
+        engine, left, right = self._engine, self._left, self._right
+        kernel = engine.kernel
+        odd = -len(chosen) % kernel.rows
+        if odd:
+            chosen = np.append(chosen, np.full(odd, len(left.order), dtype=np.int32))
+        room = kernel.rows * COLUMNS + len(chosen) * (stop - start) // _SPARSE
+        i, j = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int32)
+        sums = np.empty(kernel.rows * COLUMNS, dtype=np.int32)
+        count = engine.find(
+            left.first.ctypes.data,
+            left.border.ctypes.data,
+            chosen.ctypes.data,
+            len(chosen),
+            right.right[start // right.right.shape[2] :].ctypes.data,
+            right.start[start:].ctypes.data,
+            (stop - start) // (kernel.lanes * kernel.vectors),
+            self._words,
+            start,
+            i.ctypes.data,
+            j.ctypes.data,
+            room,
+            sums.ctypes.data,
+        )
+        if count < 0:
+            return None
+        i, j = i[:count], j[:count]
+        if self._same and count and int(chosen.max()) >= start:
+            above = j > i
+            i, j = i[above], j[above]
+        first = len(i)
+        if left.second is not None and right.second is not None and first:
+            i, j = np.ascontiguousarray(i), np.ascontiguousarray(j)
+            count = engine.refine(
+                left.second.ctypes.data,
+                left.second_border.ctypes.data,
+                right.second.ctypes.data,
+                right.second_start.ctypes.data,
+                left.second.shape[1],
+                i.ctypes.data,
+                j.ctypes.data,
+                first,
+            )
+            i, j = i[:count], j[:count]
+        return i.copy(), j.copy(), first
+
+    def _scored(self, waiting: list[tuple[Int32, Int32]]) -> tuple[Numbers, Numbers, Doubles]:
+        places = tuple(np.concatenate(parts) for parts in zip(*waiting, strict=True))
+        i, j = self._left.order[places[0]], self._right.order[places[1]]
+        score = self._scores(i, j)
+        keep = score >= self._threshold
+        return self._upper(i[keep], j[keep], score[keep])
+
+    def _scores(self, i: Numbers, j: Numbers) -> Doubles:
+        left, right = self._left.rows, self._right.rows
+        if self._raw[0] is None or self._raw[1] is None:
+            return pair_scores(left, i, right, j)
+        out = np.empty(len(i))
+        i, j = np.ascontiguousarray(i), np.ascontiguousarray(j)
+        a, b = self._raw
+        self._engine.dots(
+            a.ctypes.data,
+            a.strides[0] // 4,
+            b.ctypes.data,
+            b.strides[0] // 4,
+            left.dimensions // 8,
+            left.dimensions % 8,
+            i.ctypes.data,
+            j.ctypes.data,
+            len(i),
+            out.ctypes.data,
+        )
+        return round_scores(out / (left.length[i] * right.length[j]))
+
+    def _whole(self, chosen: Int32, start: int, stop: int) -> tuple[Numbers, Numbers, Doubles]:
+        """Score all pairs at once in float64."""
+        a = chosen[self._left.order[np.minimum(chosen, len(self._left.order) - 1)] >= 0]
+        b = np.arange(start, stop)
+        b = b[self._right.order[b] >= 0]
+        rows_a, rows_b = self._left.order[a], self._right.order[b]
+        cosines = self._left.rows.take(rows_a) @ self._right.rows.take(rows_b).T
+        x, y = np.nonzero(cosines >= self._threshold - 2 * SCORE_SLACK)
+        score = round_scores(cosines[x, y])
+        keep = score >= self._threshold
+        if self._same:
+            keep &= a[x] < b[y]
+        x, y = x[keep], y[keep]
+        return self._upper(rows_a[x], rows_b[y], score[keep])
+
+    def _upper(self, i: Numbers, j: Numbers, score: Doubles) -> tuple[Numbers, Numbers, Doubles]:
+        """In a self-join the lower row number first, whatever the order of places."""
+        if not self._same:
+            return i, j, score
+        return np.minimum(i, j), np.maximum(i, j), score
+
+
+def all_work(left: int, right: int, same: bool) -> Iterator[Work]:
+    """Tasks that look at every pair once: all left places, or in a self-join those up to the tile."""
+    everything = np.arange(left, dtype=np.int32)
+    for start in range(0, right, TILE):
+        stop = min(start + TILE, right)
+        most = stop if same else left
+        for at in range(0, most, _TASK_ROWS):
+            yield Work(everything[at : min(at + _TASK_ROWS, most)], start, stop)
+
+
+def _float32(rows: UnitRows) -> npt.NDArray[np.float32] | None:
+    """The source, where its rows can be read as they lie."""
+    source = rows.source
+    plain = source.dtype == np.float32 and source.dtype.isnative and source.strides[1] == 4
+    aligned = plain and source.strides[0] % 4 == 0 and source.strides[0] >= 0 and source.ctypes.data % 4 == 0
+    return source if aligned else None

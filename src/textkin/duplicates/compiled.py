@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from textkin.duplicates.cells import Cells
 from textkin.duplicates.kernel import Engine, Int32
 from textkin.duplicates.kernel_code import COLUMNS
 from textkin.duplicates.sides import Side
@@ -30,25 +32,26 @@ _TASK_ROWS = 1 << 15
 _BATCH = 1 << 14
 _FEW = 256
 """Left rows from which a tile with many candidates is no longer halved but scored whole."""
-_SPARSE = 32
+_MEETING_NUMBERS = 1 << 18
+_SPARSE = 10
 """One candidate in so many pairs is where scoring them singly stops paying."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Work:
-    """Left places ``chosen`` against the right tile ``[start, stop)``.
+    """Left places ``[at, most)`` against the right tile ``[start, stop)``.
 
     Attributes:
-        places: how many, gaps included; the work in it.
+        cell: of the tile.
+        looks: places of the left side that can't be left out, times those of the tile: the work in it.
     """
 
-    chosen: Int32
+    at: int
+    most: int
     start: int
     stop: int
-
-    @property
-    def places(self) -> int:
-        return len(self.chosen) * (self.stop - self.start)
+    cell: int
+    looks: int
 
 
 class CompiledJoin:
@@ -57,15 +60,25 @@ class CompiledJoin:
     Args:
         left: one side.
         right: the other; ``left`` itself in a self-join.
+        meets: ``(cells, left places / 8)`` bits: which left rows may have a partner in which cell; None: all.
     """
 
-    def __init__(self, engine: Engine, left: Side, right: Side, threshold: float, budget: Budget) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        left: Side,
+        right: Side,
+        threshold: float,
+        budget: Budget,
+        meets: npt.NDArray[np.uint8] | None,
+    ) -> None:
         self._engine = engine
         self._left = left
         self._right = right
         self._same = left is right
         self._threshold = threshold
         self._budget = budget
+        self._meets = meets
         self._words = left.first.shape[1] // engine.kernel.packed
         self._raw = _float32(left.rows), _float32(right.rows)
         self._steps = 1 if left.second is None else 2
@@ -77,7 +90,8 @@ class CompiledJoin:
         waiting: list[tuple[Int32, Int32]] = []
         waits = 0
         step = max(_FEW, _LEFT_BYTES // self._left.first[0].nbytes)
-        todo = [work.chosen[at : at + step] for at in range(0, len(work.chosen), step)]
+        every = self._chosen(work)
+        todo = [every[at : at + step] for at in range(0, len(every), step)]
         while todo and not self._budget.spent:
             chosen = todo.pop()
             pairs = self._find(chosen, work.start, work.stop)
@@ -106,6 +120,12 @@ class CompiledJoin:
         found.append((none, none, np.empty(0)))
         i_all, j_all, score = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return Found(i_all, j_all, score, survivors)
+
+    def _chosen(self, work: Work) -> Int32:
+        if self._meets is None:
+            return np.arange(work.at, work.most, dtype=np.int32)
+        bits = self._meets[work.cell, work.at // 8 : work.most // 8]
+        return (np.flatnonzero(np.unpackbits(bits)) + work.at).astype(np.int32)
 
     def _find(self, chosen: Int32, start: int, stop: int) -> tuple[Int32, Int32, int] | None:
         """Candidates after all steps, and their number after the first; None where there are too many."""
@@ -204,14 +224,46 @@ class CompiledJoin:
         return np.minimum(i, j), np.maximum(i, j), score
 
 
-def all_work(left: int, right: int, same: bool) -> Iterator[Work]:
-    """Tasks that look at every pair once: all left places, or in a self-join those up to the tile."""
-    everything = np.arange(left, dtype=np.int32)
-    for start in range(0, right, TILE):
-        stop = min(start + TILE, right)
-        most = stop if same else left
-        for at in range(0, most, _TASK_ROWS):
-            yield Work(everything[at : min(at + _TASK_ROWS, most)], start, stop)
+def all_work(left: Side, right: Side, begins: Numbers, meets: npt.NDArray[np.uint8] | None) -> list[Work]:
+    """Tasks that together decide every pair once: all left places, or in a self-join those up to the tile.
+
+    Args:
+        begins: where each cell of the right side begins, and the end of the last.
+        meets: as for `CompiledJoin`.
+    """
+    todo = []
+    for cell, (first, end) in enumerate(pairwise(begins.tolist())):
+        for start in range(first, end, TILE):
+            stop = min(start + TILE, end)
+            end_left = stop if left is right else len(left.order)
+            for at in range(0, end_left, _TASK_ROWS):
+                most = min(at + _TASK_ROWS, end_left)
+                rows = most - at
+                if meets is not None:
+                    rows = int(np.unpackbits(meets[cell, at // 8 : most // 8]).sum())
+                if rows:
+                    todo.append(Work(at, most, start, stop, cell, rows * (stop - start)))
+    return todo
+
+
+def meeting(cells: Cells, left: Side, off: Doubles, pool: ThreadPoolExecutor) -> npt.NDArray[np.uint8]:
+    """Which left rows may have a partner in which cell, as bits: ``(cells, left places / 8)``.
+
+    Args:
+        off: of the left rows, in input order.
+    """
+    bits = np.empty((len(cells.centres), len(left.order) // 8), dtype=np.uint8)
+    step = max(COLUMNS, _MEETING_NUMBERS // len(cells.centres) // COLUMNS * COLUMNS)
+
+    def block(at: int) -> None:
+        order = left.order[at : at + step]
+        meets = cells.may_meet(left.first[at : at + len(order)], off[np.maximum(order, 0)])
+        meets[order < 0] = False
+        bits[:, at // 8 : (at + len(order)) // 8] = np.packbits(meets, axis=0).T
+
+    for _ in pool.map(block, range(0, len(left.order), step)):
+        pass
+    return bits
 
 
 def _float32(rows: UnitRows) -> npt.NDArray[np.float32] | None:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.duplicates.cascade import Cascade, choose_cascade
-from textkin.duplicates.compiled import CompiledJoin, all_work
+from textkin.duplicates.cells import choose_cells
+from textkin.duplicates.compiled import CompiledJoin, all_work, meeting
 from textkin.duplicates.kernel import Engine, load_engine
 from textkin.duplicates.plan import Plan, choose_plan
 from textkin.duplicates.sides import input_order, largest_sizes, lay_out, prepare
@@ -34,10 +35,12 @@ class JoinStats:
 
     Attributes:
         rows: of the left side, and of the right side (the same number in a self-join).
-        pairs: in all; every one was either examined by the first step or scored.
+        pairs: in all; every one was skipped, examined by the first step or scored.
         steps: columns that each step looked at, and the candidates that it left.
         found: pairs that reach the threshold.
-        margin: how far below the threshold the first step kept candidates on account of float32 rounding.
+        margin: how far below the threshold the first step kept candidates on account of rounding.
+        skipped: about how many pairs no step looked at, since a row can have no partner in a whole cell of rows.
+        engine: the processor's instruction behind the first step; ``numpy``: the join without machine code.
     """
 
     rows: tuple[int, int]
@@ -45,6 +48,8 @@ class JoinStats:
     steps: tuple[tuple[int, int], ...]
     found: int
     margin: float
+    skipped: int = 0
+    engine: str = "numpy"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,10 +148,12 @@ def _join(
             raise _too_many(f"about {share * total:,.0f} of {total:,}", threshold, max_pairs)
 
     engine = load_engine() if threshold > 0 and min(left.count, right.count) >= _COMPILED else None
+    skipped, name = 0.0, "numpy" if engine is None else engine.kernel.name
     if engine is not None:
         plan = choose_plan(left, right, threshold, engine.kernel)
         expect(plan.share, plan.sampled)
-        found, margin = _compiled(left, right, threshold, engine, plan, budget, spent)
+        found, skipped = _compiled(left, right, threshold, engine, plan, budget, spent)
+        margin = plan.first.margin
         columns: tuple[int, ...] = tuple(step.components for step in (plan.first, plan.second) if step)
     else:
         cascade = choose_cascade(left, right, threshold)
@@ -160,7 +167,9 @@ def _join(
         pairs=total,
         steps=tuple((column, int(n)) for column, n in zip(columns, survivors, strict=True)),
         found=sum(len(part.score) for part in found),
-        margin=margin,
+        margin=float(margin),
+        skipped=round(skipped * total),
+        engine=name,
     )
     return found, stats
 
@@ -174,26 +183,32 @@ def _compiled(
     budget: Budget,
     spent: Callable[[float], None],
 ) -> tuple[list[Found], float]:
-    """The compiled join, and the margin of its first step."""
+    """The compiled join, and the part of the pairs that it never looked at."""
     found: list[Found] = []
     with ThreadPoolExecutor(_processors()) as pool:
         prepared = prepare(left, plan, pool)
         others = prepared if right is left else prepare(right, plan, pool)
         largest = largest_sizes((prepared, others))
-        one = lay_out(left, prepared, plan, engine.kernel, input_order(left.count), threshold, largest)
-        two = one
+        cells = choose_cells(prepared.first, others.first, plan.first, threshold, plan.cost, pool)
+        order, begins = (input_order(right.count), None) if cells is None else cells.order()
+        if begins is None:
+            begins = np.array([0, len(order)])
+        two = lay_out(right, others, plan, engine.kernel, order, threshold, largest)
+        one = two
         if right is not left:
-            two = lay_out(right, others, plan, engine.kernel, input_order(right.count), threshold, largest)
+            one = lay_out(left, prepared, plan, engine.kernel, input_order(left.count), threshold, largest)
+        meets = None if cells is None else meeting(cells, one, prepared.first.off, pool)
         del prepared, others
-        join = CompiledJoin(engine, one, two, threshold, budget)
-        todo = list(all_work(len(one.order), len(two.order), right is left))
-        places = sum(work.places for work in todo)
+        join = CompiledJoin(engine, one, two, threshold, budget, meets)
+        todo = all_work(one, two, begins, meets)
+        looks = sum(work.looks for work in todo)
+        every = looks if meets is None else sum(work.looks for work in all_work(one, two, begins, None))
         done = 0
         for work, part in zip(todo, pool.map(join.run, todo), strict=True):
             found.append(part)
-            done += work.places
-            spent(done / places)
-    return found, plan.first.margin
+            done += work.looks
+            spent(done / looks)
+    return found, 1 - looks / every
 
 
 def _search(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,20 +11,16 @@ from textkin.duplicates import kernel as kernels
 from textkin.duplicates.kernel import Engine, compile_engine, grouped, load_engine
 from textkin.duplicates.kernel_code import COLUMNS, GROUP, KERNELS, Kernel, assembly
 
-llvm = pytest.importorskip("llvmlite.binding")
+pytest.importorskip("llvmlite.binding")
 RNG = np.random.default_rng(5)
-FEATURES = llvm.get_host_cpu_features()
-HERE = [kernel for kernel in KERNELS if all(FEATURES.get(need) for need in kernel.needs)]
-# Processors with AVX-512 VNNI run the AVX-VNNI kernel as well.
-if FEATURES.get("avx512vnni") and FEATURES.get("avx512vl"):
-    HERE = [kernel for kernel in KERNELS if "avx2" not in kernel.needs or FEATURES.get("avx2")]
+HERE = [kernel for kernel in KERNELS if kernels._runs_here(kernel)]
 
 
 def _name(kernel: Kernel) -> str:
     return f"{kernel.name}-{kernel.lanes}"
 
 
-@pytest.fixture(params=HERE, ids=_name)
+@pytest.fixture(params=HERE, ids=_name, scope="module")
 def engine(request: pytest.FixtureRequest) -> Engine:
     made = compile_engine(request.param)
     assert made is not None
@@ -160,8 +158,13 @@ def test_code_that_llvm_refuses_is_not_used(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_best_kernel_is_loaded_once() -> None:
     engine = load_engine()
     assert engine is not None
-    assert engine.kernel == next(k for k in KERNELS if all(FEATURES.get(need) for need in k.needs))
+    assert engine.kernel == HERE[0]
     assert load_engine() is engine
+
+
+def test_a_processor_without_the_instruction_has_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = dataclasses.replace(HERE[0], needs=(("no-such-feature",),))
+    assert compile_engine(strange) is None
 
 
 def test_without_llvmlite_there_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,25 +49,24 @@ def load_engine() -> Engine | None:
         return _load()
 
 
+def has_llvmlite() -> bool:
+    """Whether machine code can be made at all; nothing is imported."""
+    return importlib.util.find_spec("llvmlite") is not None
+
+
 @cache
 def _load() -> Engine | None:
-    if importlib.util.find_spec("llvmlite") is None:
+    if not has_llvmlite():
         return None
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
-    for kernel in KERNELS:
-        if all(features.get(need) for need in kernel.needs):
-            engine = compile_engine(kernel)
-            if engine is not None:
-                return engine
-    return None
+    return next((engine for engine in map(compile_engine, KERNELS) if engine is not None), None)
 
 
 def compile_engine(kernel: Kernel) -> Engine | None:
-    """One engine, for a processor that has what it needs; None if it can't be made or fails its test."""
+    """One engine; None where it can't be made, the processor lacks what it needs, or it fails its test."""
     import llvmlite.binding as llvm
 
+    if not _runs_here(kernel):
+        return None
     try:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
@@ -111,6 +110,13 @@ def grouped(rows: npt.NDArray[Any], kernel: Kernel) -> npt.NDArray[Any]:
     words = components // kernel.packed
     right = (rows.astype(np.int16) + 128).astype(np.uint8) if kernel.bits == 8 else rows
     return np.ascontiguousarray(right.reshape(count // GROUP, GROUP, words, kernel.packed).swapaxes(1, 2))
+
+
+def _runs_here(kernel: Kernel) -> bool:
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    return any(all(features.get(need) for need in needs) for needs in kernel.needs)
 
 
 def _is_right(engine: Engine) -> bool:

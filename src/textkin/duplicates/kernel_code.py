@@ -25,7 +25,7 @@ class Kernel:
         lanes: 32-bit numbers of a vector register.
         rows: left rows of a block; ``rows * vectors`` sums stay in registers.
         vectors: registers that one word of the block's right rows takes.
-        needs: features of the processor, as LLVM calls them.
+        needs: features of the processor, as LLVM calls them; all of one of these sets.
     """
 
     name: Literal["vpdpbusd", "pmaddwd"]
@@ -33,7 +33,7 @@ class Kernel:
     lanes: int
     rows: int
     vectors: int
-    needs: tuple[str, ...] = ()
+    needs: tuple[tuple[str, ...], ...]
 
     @property
     def packed(self) -> int:
@@ -42,10 +42,10 @@ class Kernel:
 
 
 KERNELS = (
-    Kernel("vpdpbusd", 8, 16, 6, 4, ("avx512f", "avx512bw", "avx512vl", "avx512vnni")),
-    Kernel("vpdpbusd", 8, 8, 6, 2, ("avxvnni",)),
-    Kernel("pmaddwd", 16, 16, 6, 4, ("avx512f", "avx512bw", "avx512vl")),
-    Kernel("pmaddwd", 16, 8, 6, 2, ("avx2",)),
+    Kernel("vpdpbusd", 8, 16, 6, 4, (("avx512f", "avx512bw", "avx512vl", "avx512vnni"),)),
+    Kernel("vpdpbusd", 8, 8, 6, 2, (("avxvnni",), ("avx512vl", "avx512vnni"))),
+    Kernel("pmaddwd", 16, 16, 6, 4, (("avx512f", "avx512bw", "avx512vl"),)),
+    Kernel("pmaddwd", 16, 8, 6, 2, (("avx2",),)),
 )
 """Best first. A processor with none of these joins with NumPy."""
 

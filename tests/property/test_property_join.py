@@ -169,7 +169,7 @@ def small_compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     if engine is None:
         pytest.skip(f"no machine code with {bits} bits here")
     monkeypatch.setattr(join, "load_engine", lambda: engine)
-    monkeypatch.setattr(join, "_COMPILED", 20)
+    monkeypatch.setattr(join, "_COMPILED", 1)
     monkeypatch.setattr(compiled, "TILE", 128)
     monkeypatch.setattr(compiled, "_TASK_ROWS", 192)
     monkeypatch.setattr(compiled, "_LEFT_BYTES", 1 << 11)

@@ -1,4 +1,4 @@
-"""The compiled loops: every kernel that this processor has answers as NumPy does, and does no harm where it can't."""
+"""The compiled loops: every kernel that runs here answers as NumPy does; one that can't is not used."""
 
 from __future__ import annotations
 

@@ -104,7 +104,9 @@ def _shares(
     return {k: float(np.mean(x @ y.T >= threshold)) for k, x, y in zip(ladder, lefts, rights, strict=True)}
 
 
-def row_samples(left: UnitRows, right: UnitRows) -> tuple[np.typing.NDArray[np.int64], np.typing.NDArray[np.int64]]:
+def row_samples(
+    left: UnitRows, right: UnitRows
+) -> tuple[np.typing.NDArray[np.int64], np.typing.NDArray[np.int64]]:
     """Row numbers of both sides; disjoint when the sides are one, since a row is no duplicate of itself."""
     rng = np.random.default_rng(0)
     if left is right:

@@ -1,7 +1,7 @@
 """Pruning: rows are put into cells, and most rows are shown to have no partner in most cells.
 
 In the frame of `textkin.duplicates.frame` every row has its z, and |z(x) - z(y)| <= |x - y| = |u - v|: components
-in the span of Q, and lengths of the rests (by the reverse triangle inequality), differ by no more than the rows. So
+in the span of Q, and lengths of the rests (by the reverse triangle inequality), differ by no more than rows. So
 ``u.v >= t`` means |z(x) - z(y)| <= e = sqrt(2 - 2 t), and for the whole numbers a = q / S, |a(x) - a(y)| <= e +
 d(x) + d(y). For any two points c and c', with g = c' - c, therefore ::
 
@@ -194,4 +194,4 @@ def _products(components: npt.NDArray[Any], frame: Frame, centres: Matrix) -> Ma
 
 def _nearest(products: Matrix, centres: Matrix) -> Numbers:
     half = np.einsum("ij,ij->i", centres, centres) / 2
-    return np.argmax(products - half, axis=1)
+    return np.argmax(products - half, axis=1).astype(np.int64)

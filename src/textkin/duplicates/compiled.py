@@ -183,11 +183,11 @@ class CompiledJoin:
 
     def _scores(self, i: Numbers, j: Numbers) -> Doubles:
         left, right = self._left.rows, self._right.rows
-        if self._raw[0] is None or self._raw[1] is None:
+        a, b = self._raw
+        if a is None or b is None:
             return pair_scores(left, i, right, j)
         out = np.empty(len(i))
         i, j = np.ascontiguousarray(i), np.ascontiguousarray(j)
-        a, b = self._raw
         self._engine.dots(
             a.ctypes.data,
             a.strides[0] // 4,

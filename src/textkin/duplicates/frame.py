@@ -12,21 +12,22 @@ themselves, so that all components are of one size) and the median make it tight
 
 **Whole numbers.** With a scale S let a(x) = q(x) / S, q(x) the components of S z(x) rounded and clipped to what
 fits, and d(x) >= |z(x) - a(x)|. Then z(x).z(y) = a(x).a(y) + a(x).(z(y) - a(y)) + (z(x) - a(x)).z(y), and by
-Cauchy-Schwarz again the last two are at most |a(x)| d(y) + d(x) |z(y)|. With p(x) = |z(x)| + d(x) >= |a(x)|, P the
-largest p of both sides and any constant d0 this is at most w(x) + w(y), w(x) = d0 p(x) + P max(0, d(x) - d0). So ::
+Cauchy-Schwarz again the last two are at most |a(x)| d(y) + d(x) |z(y)|. With p(x) = |z(x)| + d(x) >= |a(x)|, P
+the largest p of both sides and any constant d0 this is at most w(x) + w(y), where w(x) = d0 p(x) +
+P max(0, d(x) - d0). So ::
 
     u.v >= t   implies   q(x).q(y) + S^2 (add(v) + w(v)) >= S^2 (t - add(u) - w(u))
 
 The right side is rounded down, the number of v up: the test is in whole numbers, with no rounding at all. Clipping
 only makes d larger. Components of 8 bits cost about 0.01 of cosine; what passes is looked at again.
 
-**Rounding.** Everything before q is float64; e64 = 2^-53, g(m) = m e64 / (1 - m e64) bounds a product of m terms in
-any order (Higham 2002, section 3.1). Q as computed lies within its defect |Q'Q - I|_F of an orthonormal matrix; with
-``error`` = defect + sqrt(k + 1) g(2 d + 8), summed over both turns (axes and rotation), the computed xQ lies within
-2 error of the exact one, since |x| <= 2. So |x|^2 - |xQ|^2 is off by at most 10 error: 20 error is added before the
-root, and r is never too small. Products of the computed parts are off by at most 9 error, u.m and the sums by less
-than error each. d is computed from the stored q, and rounded up by 1e-9 of itself. `Frame.margin` is 40 error plus
-`SCORE_SLACK` for the rounding of scores, and is taken off t.
+**Rounding.** Everything before q is float64; e64 = 2^-53, g(m) = m e64 / (1 - m e64) bounds a product of m terms
+in any order (Higham 2002, section 3.1). Q as computed lies within its defect |Q'Q - I|_F of an orthonormal matrix;
+with ``error`` = defect + sqrt(k + 1) g(2 d + 8), summed over both turns (axes and rotation), the computed xQ lies
+within 2 error of the exact one, since |x| <= 2. So |x|^2 - |xQ|^2 is off by at most 10 error: 20 error is added
+before the root, and r is never too small. Products of the computed parts are off by at most 9 error, u.m and the
+sums by less than error each. d is computed from the stored q, and rounded up by 1e-9 of itself. `Frame.margin` is
+40 error plus `SCORE_SLACK` for the rounding of scores, and is taken off t.
 """
 
 from __future__ import annotations
@@ -161,10 +162,8 @@ def centred_axes(sample: Doubles, count: int) -> Centred:
     return Centred(centre, columns, _defect(columns) + np.sqrt(count + 1) * dot_error(2 * dimensions + 8, _EPS64))
 
 
-def make_frame(
-    centred: Centred, split: Split, axes: int, bits: int, multiple: int
-) -> Frame:
-    """The frame of ``axes`` columns whose scale and constants suit a sample, given as `Centred.split` returns it."""
+def make_frame(centred: Centred, split: Split, axes: int, bits: int, multiple: int) -> Frame:
+    """The frame of ``axes`` columns whose scale and constants suit a sample, as `Centred.split` returns it."""
     error = centred.error
     turn = None
     if centred.columns is not None:
@@ -243,7 +242,7 @@ def small_product(rows: npt.NDArray[Real], columns: npt.NDArray[Real]) -> npt.ND
 
 def _exact(frame: Frame, split: Split) -> tuple[Doubles, Doubles]:
     """z and add, not yet rounded to whole numbers."""
-    turned, along, length = split
+    turned, along, _ = split
     z = np.empty((len(turned), frame.axes + 1))
     some = turned[:, : frame.axes]
     z[:, :-1] = some if frame.turn is None else small_product(some, frame.turn)
@@ -254,12 +253,14 @@ def _exact(frame: Frame, split: Split) -> tuple[Doubles, Doubles]:
 
 def _rest(frame: Frame, split: Split) -> Doubles:
     some = split[0][:, : frame.axes]
-    return np.sqrt(np.maximum(split[2] - np.einsum("ij,ij->i", some, some), 0.0) + 20 * frame.error)
+    rest: Doubles = np.sqrt(np.maximum(split[2] - np.einsum("ij,ij->i", some, some), 0.0) + 20 * frame.error)
+    return rest
 
 
 def _off(z: Doubles, whole: Doubles, scale: float) -> Doubles:
     gap = z - whole / scale
-    return np.sqrt(np.einsum("ij,ij->i", gap, gap)) * (1 + 1e-9) + 1e-14
+    off: Doubles = np.sqrt(np.einsum("ij,ij->i", gap, gap)) * (1 + 1e-9) + 1e-14
+    return off
 
 
 def _whole(numbers: Doubles) -> npt.NDArray[np.int32]:
@@ -269,4 +270,4 @@ def _whole(numbers: Doubles) -> npt.NDArray[np.int32]:
 def _defect(columns: Doubles) -> float:
     count = columns.shape[1]
     defect = float(np.linalg.norm(columns.T @ columns - np.eye(count)))
-    return defect + count * dot_error(columns.shape[0], _EPS64)
+    return float(defect + count * dot_error(columns.shape[0], _EPS64))

@@ -128,7 +128,7 @@ def _is_right(engine: Engine) -> bool:
     left = rng.integers(-most, most + 1, (2 * kernel.rows, words * kernel.packed)).astype(kind)
     right = rng.integers(-most, most + 1, (2 * COLUMNS, words * kernel.packed)).astype(kind)
     start = rng.integers(-most, most, len(right)).astype(np.int32)
-    product = left.astype(np.int64) @ right.T + start
+    product = left.astype(np.int64) @ right.astype(np.int64).T + start
     border = np.quantile(product, 0.9, axis=1).astype(np.int32)
     shift = 128 * left.sum(axis=1, dtype=np.int32) if kernel.bits == 8 else 0
     shifted = (border + shift).astype(np.int32)

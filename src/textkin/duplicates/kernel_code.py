@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,10 +61,10 @@ def assembly(kernel: Kernel) -> str:
         void dots(const float *left, int64_t left_step, const float *right, int64_t right_step, int64_t wide,
                   int64_t rest, const int64_t *i, const int64_t *j, int64_t count, double *out);
 
-    For ``count`` left rows, named by ``chosen`` (a multiple of ``rows``), and ``blocks`` blocks of right rows it
-    ``find`` writes those i and j (the latter plus ``first``) where ``start[j] + product(i, j) >= border[i]``. Returns how many there are, or
-    -1 as soon as ``room`` might not do. ``sums`` has room for one block of sums. All sums wrap at 32 bits: the
-    caller sees to it that no ``start + product - border`` does.
+    For ``count`` left rows, named by ``chosen`` (a multiple of ``rows``), and ``blocks`` blocks of right rows
+    ``find`` writes those i and j (the latter plus ``first``) where ``start[j] + product(i, j) >= border[i]``.
+    Returns how many there are, or -1 as soon as ``room`` might not do. ``sums`` has room for one block of sums.
+    All sums wrap at 32 bits: the caller sees to it that no ``start + product - border`` does.
 
     ``refine`` makes the same test for each of ``count`` pairs, with rows of ``bytes`` components of 8 bits (a
     multiple of `GROUP`; both sides with sign), and moves those that pass to the front. Returns how many do.
@@ -265,7 +265,7 @@ def _find(kernel: Kernel) -> Iterator[str]:
     )
 
 
-def _all_of(number: str, names: Iterable[str]) -> Iterator[str]:
+def _all_of(number: str, names: Iterable[str]) -> Generator[str, None, str]:
     """Bitwise and of all, pair by pair; returns the name of the result."""
     level = list(names)
     made = 0

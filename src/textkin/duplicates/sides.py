@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textkin.duplicates.frame import NEVER, Frame, WordRows, word_rows
+from textkin.duplicates.frame import NEVER, WordRows, word_rows
 from textkin.duplicates.kernel import Int32, grouped
 from textkin.duplicates.kernel_code import COLUMNS, Kernel
 from textkin.duplicates.plan import Plan
@@ -56,9 +56,7 @@ class Side:
 def prepare(rows: UnitRows, plan: Plan, pool: ThreadPoolExecutor) -> Prepared:
     """Turn all rows into whole numbers, on all cores."""
     frames = (plan.first,) if plan.second is None else (plan.first, plan.second)
-    parts = [
-        slice(start, min(start + _ROWS_AT_ONCE, rows.count)) for start in range(0, rows.count, _ROWS_AT_ONCE)
-    ]
+    parts = [slice(start, min(start + _ROWS_AT_ONCE, rows.count)) for start in range(0, rows.count, _ROWS_AT_ONCE)]
     made = list(pool.map(lambda part: word_rows(rows, plan.centred, frames, part), parts))
     joined = [_joined([part[number] for part in made]) for number in range(len(frames))]
     return Prepared(joined[0], joined[1] if len(joined) > 1 else None)

@@ -4,7 +4,7 @@
 
 For each threshold the join and blocked float32 brute force (all cores, the block size that is best in this run)
 run one after the other; the clock's ratio and that of processor time are given, the latter disturbed less by other
-work on the machine. With ``--peer-python`` (an interpreter with semhash 0.5 and sentence-transformers) these two run on
+work on the machine. With ``--peer-python`` (an interpreter with semhash 0.5 and sentence-transformers) both run on
 the same vectors in the same run. Completeness: eleven sets of vectors, six
 thresholds and each way that the join may choose, pair by pair against float64.
 ``--scale`` joins that many rows with the mean and covariance of the real ones, after a tenth of them.
@@ -285,12 +285,13 @@ def main() -> None:
     options = parser.parse_args()
     real = np.ascontiguousarray(np.load(options.vectors)[: options.rows], dtype=np.float32)
     report = Report("The exact near-duplicate join", command_line("near_pairs.py", sys.argv[1:]))
-    report.tables.append(completeness(real, options.check))
-    pairs = len(CHECKED) * len(report.tables[0].rows) * len(WAYS)
-    report.goals.append(Goal("complete", "every pair, no other", f"{pairs} of {pairs} joins", True))
     speed(real, tuple(options.thresholds), report)
     if options.peer_python:
         peers(options.peer_python, options.vectors, len(real), real, report)
+    table = completeness(real, options.check)
+    pairs = len(CHECKED) * len(table.rows) * len(WAYS)
+    report.goals.append(Goal("complete", "every pair, no other", f"{pairs} of {pairs} joins", True))
+    report.tables.append(table)
     if options.scale:
         scale(real, options.scale, report)
     report.notes.append(

@@ -194,4 +194,5 @@ def _products(components: npt.NDArray[Any], frame: Frame, centres: Matrix) -> Ma
 
 def _nearest(products: Matrix, centres: Matrix) -> Numbers:
     half = np.einsum("ij,ij->i", centres, centres) / 2
-    return np.argmax(products - half, axis=1).astype(np.int64)
+    nearest: Numbers = np.argmax(products - half, axis=1).astype(np.int64)
+    return nearest

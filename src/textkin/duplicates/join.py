@@ -24,7 +24,12 @@ from textkin.types import Progress
 MAX_PAIRS = 10_000_000
 """Pairs that a join returns unless told otherwise: 240 MB, and as much again while they are sorted."""
 
+MAX_MEMORY = 2 << 30
+"""Working memory of a join unless told otherwise: enough for 2.6 million rows in one part."""
+
 _CERTAIN_HITS = 1000
+_ROW_BYTES = 800
+_LEAST_PART = 4096
 _FEW = 16
 """Rows a side below which there is nothing to sample."""
 _COMPILED = 10_000_000_000
@@ -82,6 +87,7 @@ def near_pairs(
     *,
     other: npt.ArrayLike | None = None,
     max_pairs: int = MAX_PAIRS,
+    max_memory: int = MAX_MEMORY,
     progress: Progress | None = None,
 ) -> NearPairs:
     """Find every pair of rows whose score is at least ``threshold``.
@@ -89,14 +95,17 @@ def near_pairs(
     The score is the cosine in float64 of the rows as given, rounded to 12 decimals; so rows that are equal, or
     equal up to their length or float32 rounding, score exactly 1.0, and ``threshold=1.0`` finds them. A zero row
     scores 0 with every row. Exact: float32 products only rule pairs out, by a bound with a proven margin
-    (`textkin.duplicates.bound`). Time grows with the square of the rows. Working memory: at most one float32 copy
-    of the rows (a quarter of it at high thresholds), and 48 bytes a pair found.
+    (`textkin.duplicates.bound`), and so do 8-bit products in machine code made for this processor
+    (`textkin.duplicates.frame`), which take over where there are enough rows. Time grows with the square of the
+    rows. Working memory: at most 800 bytes a row (2,300 without llvmlite, at 384 dimensions), as long as that is
+    below ``max_memory``; 25 bytes a row and 48 bytes a pair found come on top.
 
     Args:
         vectors: ``(n, d)`` of any length of row; memory-mapped and strided matrices are read in blocks.
         threshold: above -1, at most 1.
         other: ``(m, d)``: compare each row of ``vectors`` with each row of this one instead of with each other.
         max_pairs: more than this is an error.
+        max_memory: bytes; more rows than this is enough for are joined part by part, which takes a little longer.
         progress: called with rows done and rows in all.
 
     Returns:
@@ -118,8 +127,26 @@ def near_pairs(
     total = left.count * (left.count - 1) // 2 if right is left else left.count * right.count
     if not total:
         return _result([], threshold, JoinStats((left.count, right.count), 0, (), 0, 0.0))
-    found, stats = _join(left, right, threshold, total, max_pairs, progress)
-    return _result(found, threshold, stats)
+    budget = Budget(max_pairs)
+    found: list[Found] = []
+    parts: list[JoinStats] = []
+    done = 0
+    for a, b in _blocks(left, right, max_memory):
+        one = left if a == slice(0, left.count) else left.part(a)
+        two = one if right is left and a == b else right if b == slice(0, right.count) else right.part(b)
+        pairs = one.count * (one.count - 1) // 2 if two is one else one.count * two.count
+
+        def told(share: float, done: int = done, pairs: int = pairs) -> None:
+            if budget.spent:
+                raise _too_many(f"more than {max_pairs:,} of {total:,}", threshold, max_pairs)
+            if progress is not None:
+                progress(min(left.count, round(left.count * (done + share * pairs) / total)), left.count)
+
+        some, stats = _join(one, two, threshold, pairs, max_pairs, budget, told)
+        found += [Found(part.i + a.start, part.j + b.start, part.score, part.survivors) for part in some]
+        parts.append(stats)
+        done += pairs
+    return _result(found, threshold, _summed(parts, (left.count, right.count)))
 
 
 def checked_threshold(threshold: float) -> float:
@@ -134,16 +161,53 @@ def checked_threshold(threshold: float) -> float:
     return value
 
 
-def _join(
-    left: UnitRows, right: UnitRows, threshold: float, total: int, max_pairs: int, progress: Progress | None
-) -> tuple[list[Found], JoinStats]:
-    budget = Budget(max_pairs)
+def _blocks(left: UnitRows, right: UnitRows, max_memory: int) -> Iterator[tuple[slice, slice]]:
+    """Parts of both sides that fit the memory, each pair of parts once."""
+    same = left is right
+    a_row = _ROW_BYTES + 4 * left.dimensions
+    rows = left.count if same else left.count + right.count
+    if rows * a_row > max_memory and load_engine() is not None:
+        a_row = _ROW_BYTES
+    if rows * a_row <= max_memory:
+        yield slice(0, left.count), slice(0, right.count)
+        return
+    size = max(_LEAST_PART, max_memory // a_row // 2)
+    lefts = [slice(at, min(at + size, left.count)) for at in range(0, left.count, size)]
+    rights = [slice(at, min(at + size, right.count)) for at in range(0, right.count, size)]
+    for number, a in enumerate(lefts):
+        for b in rights[number:] if same else rights:
+            yield a, b
 
-    def spent(done: float) -> None:
-        if budget.spent:
-            raise _too_many(f"more than {max_pairs:,} of {total:,}", threshold, max_pairs)
-        if progress is not None:
-            progress(min(left.count, round(left.count * done)), left.count)
+
+def _summed(parts: list[JoinStats], rows: tuple[int, int]) -> JoinStats:
+    """One account of all parts; the columns of a step are those of the part where it had most."""
+    if len(parts) == 1:
+        return parts[0]
+    steps = [
+        [part.steps[k] for part in parts if k < len(part.steps)] for k in range(max(len(p.steps) for p in parts))
+    ]
+    return JoinStats(
+        rows=rows,
+        pairs=sum(part.pairs for part in parts),
+        steps=tuple((max(columns for columns, _ in step), sum(left for _, left in step)) for step in steps),
+        found=sum(part.found for part in parts),
+        margin=max(part.margin for part in parts),
+        skipped=sum(part.skipped for part in parts),
+        engine=parts[0].engine,
+    )
+
+
+def _join(
+    left: UnitRows,
+    right: UnitRows,
+    threshold: float,
+    total: int,
+    max_pairs: int,
+    budget: Budget,
+    spent: Callable[[float], None],
+) -> tuple[list[Found], JoinStats]:
+    if not total:
+        return [], JoinStats((left.count, right.count), 0, (), 0, 0.0)
 
     def expect(share: float | None, sampled: int) -> None:
         if share is not None and share * sampled >= _CERTAIN_HITS and share * total > 1.5 * max_pairs:

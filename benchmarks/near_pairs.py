@@ -47,6 +47,7 @@ Array = npt.NDArray[np.float32]
 T = TypeVar("T")
 CHECKED = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6)
 BLOCKS = (1024, 2048, 4096)
+_CHUNK = 20_000
 WAYS: dict[str, list[tuple[Any, str, Any]]] = {
     "compiled": [(join, "_COMPILED", 1), (cells, "_TEST", 1e9)],
     "compiled and pruned": [(join, "_COMPILED", 1), (cells, "_TEST", 0.0)],
@@ -76,11 +77,11 @@ def isotropic(rows: int, dimensions: int = 384) -> Array:
     return _with_copies(rng, rng.standard_normal((rows, dimensions)))
 
 
-def like_file(real: Array) -> Callable[[int], Array]:
+def like_file(real: Array, seed: int = 3) -> Callable[[int], Array]:
     """Vectors with mean and covariance of real ones, as many as wanted."""
 
     def make(rows: int) -> Array:
-        rng = np.random.default_rng(3)
+        rng = np.random.default_rng(seed)
         centre = real.mean(axis=0)
         values, axes = np.linalg.eigh(np.cov(real.T))
         noise = rng.standard_normal((rows, real.shape[1])) * np.sqrt(np.maximum(values, 0))
@@ -263,7 +264,9 @@ def peers(python: str, file: Path, rows: int, vectors: Array, report: Report) ->
 def scale(real: Array, rows: int, report: Report) -> None:
     table = Table("Growth at 0.95", ["rows", "pairs found", "join", "processor time", "skipped", "peak memory"])
     for count in (rows // 10, rows):
-        vectors = like_file(real)(count)
+        vectors = np.empty((count, real.shape[1]), dtype=np.float32)
+        for number, at in enumerate(range(0, count, _CHUNK)):
+            vectors[at : at + _CHUNK] = like_file(real, 10 + number)(min(_CHUNK, count - at))
         clock, processor, pairs = timed(partial(near_pairs, vectors, 0.95))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         stats = pairs.stats

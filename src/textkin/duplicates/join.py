@@ -252,9 +252,18 @@ def _compiled(
 ) -> tuple[list[Found], float]:
     """The compiled join, and the part of the pairs that it never looked at."""
     found: list[Found] = []
+    rows = left.count + (0 if right is left else right.count)
+    preparing = rows * plan.row_cost
+    ready = 0.0
+
+    def told(more: int) -> None:
+        nonlocal ready
+        ready += more * plan.row_cost
+        spent(ready / (preparing + plan.pairs * plan.cost))
+
     with ThreadPoolExecutor(_processors()) as pool:
-        prepared = prepare(left, plan, pool)
-        others = prepared if right is left else prepare(right, plan, pool)
+        prepared = prepare(left, plan, pool, told)
+        others = prepared if right is left else prepare(right, plan, pool, told)
         largest = largest_sizes((prepared, others))
         cells = choose_cells(prepared.first, others.first, plan.first, threshold, plan.cost, pool)
         order, begins = (input_order(right.count), None) if cells is None else cells.order()
@@ -270,11 +279,13 @@ def _compiled(
         todo = all_work(one, two, begins, meets)
         looks = sum(work.looks for work in todo)
         every = looks if meets is None else sum(work.looks for work in all_work(one, two, begins, None))
+        # What is past counts as much as if nothing were pruned; what is ahead is all in the looks.
+        begun = preparing / (preparing + plan.pairs * plan.cost)
         done = 0
         for work, part in zip(todo, pool.map(join.run, todo), strict=True):
             found.append(part)
             done += work.looks
-            spent(done / looks)
+            spent(begun + (1 - begun) * done / looks)
     return found, 1 - looks / every
 
 

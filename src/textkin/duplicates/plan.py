@@ -30,7 +30,9 @@ class Plan:
         second: looked at for what the first step left; None: nothing.
         share: part of the pairs that reach the threshold, estimated from a sample.
         sampled: pairs in that sample.
+        pairs: in all.
         cost: expected nanoseconds of one core a pair, for the first step.
+        row_cost: likewise a row, for turning it into whole numbers.
     """
 
     centred: Centred
@@ -38,7 +40,9 @@ class Plan:
     second: Frame | None
     share: float
     sampled: int
+    pairs: int
     cost: float
+    row_cost: float
 
 
 def choose_plan(left: UnitRows, right: UnitRows, threshold: float, kernel: Kernel) -> Plan:
@@ -60,8 +64,11 @@ def choose_plan(left: UnitRows, right: UnitRows, threshold: float, kernel: Kerne
     rows = left.count + (0 if right is left else right.count)
     exact = 40.0 + 0.5 * dimensions
 
+    def a_row(axes: int) -> float:
+        return 4.0 * dimensions + 0.06 * dimensions * axes + 0.06 * axes**2
+
     def prepared(axes: int) -> float:
-        return rows / pairs * (4.0 * dimensions + 0.06 * dimensions * axes + 0.06 * axes**2)
+        return rows / pairs * a_row(axes)
 
     firsts = [(c - 1, thin) for c in ladder if thin is not None] + [(dimensions, whole)]
     best: tuple[float, Centred, Frame, Frame | None] | None = None
@@ -84,7 +91,8 @@ def choose_plan(left: UnitRows, right: UnitRows, threshold: float, kernel: Kerne
     assert best is not None
     _, centred, first, second_frame = best
     cost = _product_cost(kernel, first.components)
-    return Plan(centred, first, second_frame, share, len(a) * len(b), cost)
+    row_cost = a_row(max(first.axes, second_frame.axes if second_frame else 0))
+    return Plan(centred, first, second_frame, share, len(a) * len(b), int(pairs), cost, row_cost)
 
 
 class _Trial:

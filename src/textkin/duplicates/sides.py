@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -53,11 +54,16 @@ class Side:
     second_start: Int32
 
 
-def prepare(rows: UnitRows, plan: Plan, pool: ThreadPoolExecutor) -> Prepared:
-    """Turn all rows into whole numbers, on all cores."""
+def prepare(rows: UnitRows, plan: Plan, pool: ThreadPoolExecutor, told: Callable[[int], None]) -> Prepared:
+    """Turn all rows into whole numbers, on all cores; ``told`` hears how many more are done."""
     frames = (plan.first,) if plan.second is None else (plan.first, plan.second)
     parts = [slice(start, min(start + _ROWS_AT_ONCE, rows.count)) for start in range(0, rows.count, _ROWS_AT_ONCE)]
-    made = list(pool.map(lambda part: word_rows(rows, plan.centred, frames, part), parts))
+    made = []
+    for part, words in zip(
+        parts, pool.map(lambda p: word_rows(rows, plan.centred, frames, p), parts), strict=True
+    ):
+        made.append(words)
+        told(part.stop - part.start)
     joined = [_joined([part[number] for part in made]) for number in range(len(frames))]
     return Prepared(joined[0], joined[1] if len(joined) > 1 else None)
 

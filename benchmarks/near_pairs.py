@@ -48,6 +48,7 @@ T = TypeVar("T")
 CHECKED = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6)
 BLOCKS = (1024, 2048, 4096)
 _CHUNK = 20_000
+MARK = "<!-- figures by benchmarks/near_pairs.py -->"
 WAYS: dict[str, list[tuple[Any, str, Any]]] = {
     "compiled": [(join, "_COMPILED", 1), (cells, "_TEST", 1e9)],
     "compiled and pruned": [(join, "_COMPILED", 1), (cells, "_TEST", 0.0)],
@@ -284,6 +285,7 @@ def main() -> None:
     parser.add_argument("--check", type=int, default=3000, help="rows compared with float64 brute force")
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.95, 0.8])
     parser.add_argument("--peer-python", help="interpreter with semhash and sentence-transformers")
+    parser.add_argument("--write", type=Path, help="page whose figures to replace")
     parser.add_argument("--scale", type=int, help="also join this many rows")
     options = parser.parse_args()
     real = np.ascontiguousarray(np.load(options.vectors)[: options.rows], dtype=np.float32)
@@ -303,6 +305,9 @@ def main() -> None:
     )
     report.notes += [f"{name}: {fact}" for name, fact in machine()]
     finish(report, options)
+    if options.write:
+        page, mark, _ = options.write.read_text(encoding="utf-8").partition(MARK)
+        options.write.write_text(page + mark + "\n\n" + report.markdown(), encoding="utf-8")
 
 
 def _with_copies(rng: np.random.Generator, rows: npt.NDArray[np.float64]) -> Array:

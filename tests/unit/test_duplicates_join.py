@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from textkin.duplicates import cells, join
+from textkin.duplicates.compiled import CompiledJoin, Work
 from textkin.duplicates.join import near_pairs
 from textkin.duplicates.kernel import load_engine
 from textkin.errors import InputError
@@ -187,15 +188,24 @@ def test_progress_ends_at_all_rows() -> None:
     assert calls == sorted(calls)
 
 
-def test_an_interrupt_stops_the_threads() -> None:
+@pytest.mark.parametrize("compiled_join", [True, False])
+def test_an_interrupt_stops_the_threads(compiled_join: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stop(Exception):
         pass
 
-    def stop(done: int, total: int | None) -> None:
-        raise Stop
+    monkeypatch.setattr(join, "_COMPILED", 1 if compiled_join else 1 << 60)
+    begun: list[Work] = []
+    run = CompiledJoin.run
+    monkeypatch.setattr(CompiledJoin, "run", lambda self, work: begun.append(work) or run(self, work))
 
+    def stop(done: int, total: int | None) -> None:
+        if begun or not compiled_join:
+            raise Stop
+
+    rows = RNG.standard_normal((60_000, 8))
     with pytest.raises(Stop):
-        near_pairs(RNG.standard_normal((6000, 40)), 0.9, progress=stop)
+        near_pairs(rows if compiled_join else rows[:6000], 1.0, progress=stop)
+    assert len(begun) < 30
 
 
 def test_statistics() -> None:

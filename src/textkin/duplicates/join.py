@@ -261,7 +261,8 @@ def _compiled(
         ready += more * plan.row_cost
         spent(ready / (preparing + plan.pairs * plan.cost))
 
-    with ThreadPoolExecutor(_processors()) as pool:
+    pool = ThreadPoolExecutor(_processors())
+    try:
         prepared = prepare(left, plan, pool, told)
         others = prepared if right is left else prepare(right, plan, pool, told)
         largest = largest_sizes((prepared, others))
@@ -286,6 +287,8 @@ def _compiled(
             found.append(part)
             done += work.looks
             spent(begun + (1 - begun) * done / looks)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
     return found, 1 - looks / every
 
 

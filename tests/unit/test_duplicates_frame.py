@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from textkin.duplicates.cells import Cells, _centres, _reached
+from textkin.duplicates.cells import Cells, _between, _centres, _reached
 from textkin.duplicates.frame import NEVER, Centred, Frame, WordRows, centred_axes, make_frame, quantise
 from textkin.duplicates.unit_rows import UnitRows, unit_rows
 
@@ -106,11 +106,8 @@ def test_pruning_leaves_out_most_where_rows_lie_apart() -> None:
 
 def _cells(words: WordRows, frame: Frame, threshold: float) -> Cells:
     centres = _centres(words.components, frame, 12)
-    squares = np.einsum("ij,ij->i", centres, centres)
-    gaps = squares[:, None] + squares - 2 * (centres @ centres.T)
-    between = (np.sqrt(np.maximum(gaps, 0.0) + 1e-5) * np.float32(1 + 1e-5)).astype(np.float32)
     radius = float(np.sqrt(2 - 2 * threshold)) + 1e-5
-    return _reached(words, None, frame, centres, between, radius, None)
+    return _reached(words, None, frame, centres, _between(centres), radius, None)
 
 
 def test_cells_hold_each_row_once_in_padded_places() -> None:

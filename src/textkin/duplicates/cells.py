@@ -40,7 +40,7 @@ _SAMPLE_A_CELL = 16
 _MOST_CELLS = 2048
 _ROWS_A_CELL = 256
 _BLOCK_NUMBERS = 1 << 18
-_TEST = 6.0
+_TEST = 16.0
 """Nanoseconds a row and cell that pruning costs, as measured on one machine; only ratios matter."""
 _PROBE = 1024
 
@@ -105,28 +105,36 @@ def choose_cells(
         pair_cost: nanoseconds that looking at a pair takes.
     """
     rows, others = len(left.off), len(right.off)
-    count = min(_MOST_CELLS, others // _ROWS_A_CELL)
     halves = 2 if left is right else 1
     looking = rows * others * pair_cost / halves
-    pruning = (rows + others) * count * _TEST / halves
-    if count < 2 or frame.components > MOST_COMPONENTS or looking < 2 * pruning:
+    if frame.components > MOST_COMPONENTS:
         return None
-    centres = _centres(right.components, frame, count)
     radius = float(np.sqrt(max(0.0, 2 - 2 * (threshold - SCORE_SLACK))))
     radius += 2 * float(np.sqrt(30 * frame.error)) + 8 * frame.error
+    probe = np.linspace(0, others - 1, min(others, 4 * _PROBE)).astype(np.int64)
+    looks = np.linspace(0, rows - 1, min(rows, _PROBE)).astype(np.int64)
+    most = min(_MOST_CELLS, others // _ROWS_A_CELL)
+    best, least = None, looking / 1.1
+    for count in (most, most // 2, most // 4):
+        pruning = (rows + others) * count * _TEST / halves
+        if count < 2 or pruning > least:
+            continue
+        centres = _centres(right.components, frame, count)
+        between = _between(centres)
+        trial = _reached(right, probe, frame, centres, between, radius, None)
+        sizes = np.bincount(trial.of, minlength=count)
+        meets = trial.may_meet(left.components[looks], left.off[looks])
+        cost = pruning + looking * float((meets @ sizes).mean() / sizes.sum())
+        if cost < least:
+            best, least = (centres, between), cost
+    return None if best is None else _reached(right, None, frame, *best, radius, pool)
+
+
+def _between(centres: Matrix) -> Matrix:
+    """Distances between centres, rounded up, so that the bound is never too tight."""
     squares = np.einsum("ij,ij->i", centres, centres)
     gaps = squares[:, None] + squares - 2 * (centres @ centres.T)
-    # Rounded up, so that the bound is never too tight.
-    between = (np.sqrt(np.maximum(gaps, 0.0) + 1e-5) * np.float32(1 + 1e-5)).astype(np.float32)
-    probe = np.linspace(0, others - 1, min(others, 4 * _PROBE)).astype(np.int64)
-    trial = _reached(right, probe, frame, centres, between, radius, None)
-    looks = np.linspace(0, rows - 1, min(rows, _PROBE)).astype(np.int64)
-    sizes = np.bincount(trial.of, minlength=count)
-    meets = trial.may_meet(left.components[looks], left.off[looks])
-    share = float((meets @ sizes).mean() / sizes.sum())
-    if looking * (1 - share) < 1.2 * pruning:
-        return None
-    return _reached(right, None, frame, centres, between, radius, pool)
+    return (np.sqrt(np.maximum(gaps, 0.0) + 1e-5) * np.float32(1 + 1e-5)).astype(np.float32)
 
 
 def _centres(components: npt.NDArray[Any], frame: Frame, count: int) -> Matrix:

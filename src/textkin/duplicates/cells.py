@@ -134,7 +134,8 @@ def _between(centres: Matrix) -> Matrix:
     """Distances between centres, rounded up, so that the bound is never too tight."""
     squares = np.einsum("ij,ij->i", centres, centres)
     gaps = squares[:, None] + squares - 2 * (centres @ centres.T)
-    return (np.sqrt(np.maximum(gaps, 0.0) + 1e-5) * np.float32(1 + 1e-5)).astype(np.float32)
+    between: Matrix = (np.sqrt(np.maximum(gaps, 0.0) + 1e-5) * np.float32(1 + 1e-5)).astype(np.float32)
+    return between
 
 
 def _centres(components: npt.NDArray[Any], frame: Frame, count: int) -> Matrix:

@@ -273,7 +273,15 @@ def work_folder(options: argparse.Namespace) -> Path:
 def command_line(script: str, given: Sequence[str]) -> str:
     """What a reader types to get the figures again: without this machine's folders."""
     kept: list[str] = []
-    hidden = {"--data": "DIR", "--json": None, "--work": None, "--peer-folder": "DIR"}
+    hidden = {
+        "--data": "DIR",
+        "--json": None,
+        "--work": None,
+        "--write": None,
+        "--peer-folder": "DIR",
+        "--peer-python": "PYTHON",
+        "--vectors": "FILE.npy",
+    }
     words = iter(given)
     for word in words:
         option, equals, _ = word.partition("=")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textkin.duplicates import cascade, tiles
+from textkin.duplicates import cascade, cells, compiled, join, tiles
 from textkin.duplicates.groups import group
 from textkin.duplicates.join import near_pairs
+from textkin.duplicates.kernel import Engine, compile_engine, has_llvmlite
+from textkin.duplicates.kernel_code import KERNELS
 from textkin.duplicates.stars import Links, star_groups
 
 Array = npt.NDArray[np.float64]
@@ -127,6 +130,7 @@ def test_any_data_whole_products(kind: str, seed: int, n: int, d: int, threshold
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_data_thin_products(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small sizes forced through the cascade: many bands, tiles that end unevenly, batches that fill."""
+    monkeypatch.setattr(join, "load_engine", lambda: None)
     monkeypatch.setattr(cascade, "_SMALL", 10)
     monkeypatch.setattr(tiles, "_BATCH", 50)
     monkeypatch.setattr(tiles, "_SMALL_PRODUCT", 1 << 14)
@@ -142,6 +146,7 @@ def test_any_data_thin_products(kind: str, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_cascade(kind: str, widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer is the same whatever widths are chosen, also where they discard nothing."""
+    monkeypatch.setattr(join, "load_engine", lambda: None)
     monkeypatch.setattr(cascade, "_SMALL", 10)
     monkeypatch.setattr(cascade, "_cheapest", lambda *_: widths)
     monkeypatch.setattr(tiles, "_SMALL_PRODUCT", 1 << 14)
@@ -149,10 +154,52 @@ def test_any_cascade(kind: str, widths: tuple[int, ...], monkeypatch: pytest.Mon
         assert_same_pairs(KINDS[kind](np.random.default_rng(3), 400, 100), threshold)
 
 
-@pytest.mark.slow
+@cache
+def engine_of(bits: int) -> Engine | None:
+    """The best engine with components of so many bits."""
+    made = (compile_engine(kernel) for kernel in KERNELS if kernel.bits == bits)
+    return next((engine for engine in made if engine is not None), None) if has_llvmlite() else None
+
+
+@pytest.fixture(params=[(8, False), (8, True), (16, True)], ids=["8 bits", "8 bits, pruned", "16 bits, pruned"])
+def small_compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small sizes forced through the compiled join: many tiles, batches that fill, with cells and without."""
+    bits, pruned = request.param
+    engine = engine_of(bits)
+    if engine is None:
+        pytest.skip(f"no machine code with {bits} bits here")
+    monkeypatch.setattr(join, "load_engine", lambda: engine)
+    monkeypatch.setattr(join, "_COMPILED", 1)
+    monkeypatch.setattr(compiled, "TILE", 128)
+    monkeypatch.setattr(compiled, "_TASK_ROWS", 192)
+    monkeypatch.setattr(compiled, "_LEFT_BYTES", 1 << 11)
+    monkeypatch.setattr(compiled, "_FEW", 24)
+    monkeypatch.setattr(compiled, "_BATCH", 50)
+    monkeypatch.setattr(cells, "_ROWS_A_CELL", 40)
+    monkeypatch.setattr(cells, "_TEST", 0.0 if pruned else 1e9)
+
+
+@pytest.mark.usefixtures("small_compiled")
 @pytest.mark.parametrize("kind", KINDS)
-def test_real_sizes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_data_compiled(kind: str) -> None:
+    rng = np.random.default_rng(7)
+    for n, d in ((401, 64), (233, 3)):
+        rows = KINDS[kind](rng, n, d)
+        for threshold in (1.0, 0.95, 0.6):
+            assert_same_pairs(rows, threshold)
+        single = rows.astype(np.float32) if kind != "all lengths" else rows
+        assert_same_pairs(single, 0.9)
+        assert_same_pairs(single[: n // 2], 0.9, single[n // 3 :])
+        assert_same_pairs(single[:30], 0.7, rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiled_join", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_real_sizes(kind: str, compiled_join: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascade, "_SMALL", 1000)
+    if not compiled_join:
+        monkeypatch.setattr(join, "load_engine", lambda: None)
     rows = KINDS[kind](np.random.default_rng(5), 5000, 384)
     for threshold in (0.99, 0.8):
         assert_same_pairs(rows, threshold)

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textkin.duplicates import join
+from textkin.duplicates import cells, join
+from textkin.duplicates.compiled import CompiledJoin, Work
 from textkin.duplicates.join import near_pairs
+from textkin.duplicates.kernel import load_engine
 from textkin.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -186,15 +188,24 @@ def test_progress_ends_at_all_rows() -> None:
     assert calls == sorted(calls)
 
 
-def test_an_interrupt_stops_the_threads() -> None:
+@pytest.mark.parametrize("compiled_join", [True, False])
+def test_an_interrupt_stops_the_threads(compiled_join: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stop(Exception):
         pass
 
-    def stop(done: int, total: int | None) -> None:
-        raise Stop
+    monkeypatch.setattr(join, "_COMPILED", 1 if compiled_join else 1 << 60)
+    begun: list[Work] = []
+    run = CompiledJoin.run
+    monkeypatch.setattr(CompiledJoin, "run", lambda self, work: begun.append(work) or run(self, work))
 
+    def stop(done: int, total: int | None) -> None:
+        if begun or not compiled_join:
+            raise Stop
+
+    rows = RNG.standard_normal((60_000, 8))
     with pytest.raises(Stop):
-        near_pairs(RNG.standard_normal((6000, 40)), 0.9, progress=stop)
+        near_pairs(rows if compiled_join else rows[:6000], 1.0, progress=stop)
+    assert len(begun) < 30
 
 
 def test_statistics() -> None:
@@ -216,3 +227,60 @@ def test_one_thread_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join, "_processors", lambda: 1)
     for a, b in zip(near_pairs(rows, 0.6), many, strict=True):
         assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("other", [True, False])
+def test_part_by_part_gives_the_same(compiled: bool, other: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join, "_COMPILED", 1 if compiled else 1 << 60)
+    monkeypatch.setattr(join, "_LEAST_PART", 100)
+    rows = RNG.standard_normal((1250, 24)).astype(np.float32)
+    rows[700:800] = rows[100:200] + 0.02
+    against = rows[::-1].copy() if other else None
+    whole = near_pairs(rows, 0.8, other=against)
+    assert len(whole.i) >= 100
+    calls: list[int] = []
+    parts = near_pairs(
+        rows, 0.8, other=against, max_memory=400_000, progress=lambda done, total: calls.append(done)
+    )
+    assert set(zip(parts.i, parts.j, strict=True)) == set(zip(whole.i, whole.j, strict=True))
+    assert np.allclose(parts.score, whole.score, rtol=0, atol=1e-12)
+    assert parts.stats.pairs == whole.stats.pairs
+    assert parts.stats.found == whole.stats.found
+    assert calls == sorted(calls)
+    assert calls[-1] == 1250
+
+
+def test_the_compiled_join_says_what_it_did() -> None:
+    """Rows that lie in clusters far apart: whole cells are never looked at."""
+    pytest.importorskip("llvmlite")
+    if load_engine() is None:
+        pytest.skip("no machine code on this processor")
+    centres = RNG.standard_normal((60, 128))
+    rows = (centres[RNG.integers(0, 60, 16_000)] + 0.2 * RNG.standard_normal((16_000, 128))).astype(np.float32)
+    rows[9000] = rows[17] * 3
+    stats = near_pairs(rows, 0.99).stats
+    assert stats.engine in {"vpdpbusd", "pmaddwd"}
+    assert stats.steps[-1][1] >= stats.found >= 1
+    assert 0 < stats.margin < 1e-6
+
+
+def test_whole_cells_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    if load_engine() is None:
+        pytest.skip("no machine code on this processor")
+    monkeypatch.setattr(join, "_COMPILED", 1)
+    monkeypatch.setattr(cells, "_TEST", 0.0)
+    centres = RNG.standard_normal((30, 64))
+    rows = (centres[RNG.integers(0, 30, 8000)] + 0.05 * RNG.standard_normal((8000, 64))).astype(np.float32)
+    stats = near_pairs(rows, 0.9999).stats
+    assert stats.skipped > stats.pairs / 2
+
+
+def test_numpy_joins_where_there_is_no_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = RNG.standard_normal((9000, 160)).astype(np.float32)
+    rows[8000] = rows[5]
+    expected = near_pairs(rows, 0.9)
+    monkeypatch.setattr(join, "load_engine", lambda: None)
+    got = near_pairs(rows, 0.9)
+    assert got.stats.engine == "numpy"
+    assert got.i.tolist() == expected.i.tolist() == [5]

@@ -72,8 +72,8 @@ def principal_axes(rows: UnitRows, count: int) -> Axes:
     else:
         columns = np.linalg.eigh(sample.T @ sample)[1][:, ::-1][:, :count]
     columns = np.ascontiguousarray(columns)
-    defect = float(np.linalg.norm(columns.T @ columns - np.eye(count))) + count * _dot_error(dimensions, _EPS64)
-    return Axes(columns, defect + np.sqrt(count + 1) * _dot_error(2 * dimensions + 8, _EPS64))
+    defect = float(np.linalg.norm(columns.T @ columns - np.eye(count))) + count * dot_error(dimensions, _EPS64)
+    return Axes(columns, defect + np.sqrt(count + 1) * dot_error(2 * dimensions + 8, _EPS64))
 
 
 def thin_rows(rows: UnitRows, axes: Axes, counts: tuple[int, ...]) -> tuple[Matrix, ...]:
@@ -104,17 +104,18 @@ def whole_rows(rows: UnitRows) -> Matrix:
 
 def margin(columns: int, axes: Axes | None, dimensions: int) -> float:
     """How far a float32 product of thin (or whole: ``axes`` None) rows may lie below the score of the pair."""
-    error = axes.error if axes is not None else _dot_error(2 * dimensions + 8, _EPS64)
-    return 1.001 * (_dot_error(columns, _EPS32) + 2 * _EPS32 + _EPS32**2 + 3 * error) + SCORE_SLACK
+    error = axes.error if axes is not None else dot_error(2 * dimensions + 8, _EPS64)
+    return 1.001 * (dot_error(columns, _EPS32) + 2 * _EPS32 + _EPS32**2 + 3 * error) + SCORE_SLACK
 
 
 def _rest(turned: Doubles, axes: Axes, zero: np.typing.NDArray[np.bool_]) -> Matrix:
     known = np.einsum("ij,ij->i", turned, turned)
-    slack = 3 * axes.error + _dot_error(turned.shape[1] + 2, _EPS64)
+    slack = 3 * axes.error + dot_error(turned.shape[1] + 2, _EPS64)
     rest = np.nextafter(np.sqrt(np.maximum(1.0 - known, 0.0) + slack).astype(np.float32), np.float32(2))
     rest[zero] = 0.0
     return np.asarray(rest, dtype=np.float32)
 
 
-def _dot_error(terms: int, epsilon: float) -> float:
+def dot_error(terms: int, epsilon: float) -> float:
+    """Relative to the lengths: how far a product of this many terms may be off, summed in any order."""
     return terms * epsilon / (1.0 - terms * epsilon)

@@ -54,7 +54,7 @@ def choose_cascade(left: UnitRows, right: UnitRows, threshold: float) -> Cascade
     same = left is right
     if min(left.count, right.count) < _SMALL:
         return Cascade((_whole_step(left, right),), None, 0)
-    a, b = _samples(left, right)
+    a, b = row_samples(left, right)
     whole = left.take(a) @ right.take(b).T >= threshold
     share = float(np.mean(whole))
     if not ladder or threshold <= 0:
@@ -104,7 +104,9 @@ def _shares(
     return {k: float(np.mean(x @ y.T >= threshold)) for k, x, y in zip(ladder, lefts, rights, strict=True)}
 
 
-def _samples(left: UnitRows, right: UnitRows) -> tuple[np.typing.NDArray[np.int64], np.typing.NDArray[np.int64]]:
+def row_samples(
+    left: UnitRows, right: UnitRows
+) -> tuple[np.typing.NDArray[np.int64], np.typing.NDArray[np.int64]]:
     """Row numbers of both sides; disjoint when the sides are one, since a row is no duplicate of itself."""
     rng = np.random.default_rng(0)
     if left is right:

@@ -50,6 +50,11 @@ class UnitRows:
     def dimensions(self) -> int:
         return int(self.source.shape[1])
 
+    def part(self, rows: slice) -> UnitRows:
+        """These rows as a side of their own; nothing is copied."""
+        peak = None if self.peak is None else self.peak[rows]
+        return UnitRows(self.source[rows], peak, self.length[rows], self.zero[rows])
+
     def take(self, rows: slice | Numbers) -> Doubles:
         """These rows, as a new ``(m, d)`` float64 matrix of unit (or zero) rows."""
         block = np.array(self.source[rows], dtype=np.float64, order="C")

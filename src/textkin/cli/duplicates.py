@@ -67,7 +67,7 @@ _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column(
 def duplicates(
     paths: tuple[str, ...],
     threshold: float,
-    keep: Rule,
+    keep: str,
     date_field: str | None,
     where: str | None,
     model: str | None,
@@ -132,7 +132,7 @@ def _is_collection(paths: Sequence[str]) -> bool:
 
 
 def _of_collection(
-    place: str, threshold: float, keep: Rule, date_field: str | None, where: str | None
+    place: str, threshold: float, keep: str, date_field: str | None, where: str | None
 ) -> tuple[DuplicateReport, Mapping[str, str]]:
     from textkin.collection import Collection
 
@@ -151,7 +151,7 @@ def _of_collection(
 def _of_files(
     paths: Sequence[str],
     threshold: float,
-    keep: Rule,
+    keep: str,
     date_field: str | None,
     options: ReadOptions,
     model: str | None,

@@ -1,4 +1,4 @@
-"""Approximate join above a size that the user sets: FAISS cells, with the recall measured on the user's own rows."""
+"""Approximate join above a size that the user sets: FAISS cells, and the recall measured on the user's rows."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def approximate_join(above: int, below: Join) -> Join:
     """A join that is ``below`` up to ``above`` rows, and for more looks only into the nearest cells of each row.
 
     Rows are divided into about four times their square root of cells; a row is compared with those in the twelve
-    nearest. What is found is scored in float64 like everything else; some pairs may be missed. How many is measured:
-    2,000 rows drawn at random are joined exactly with all.
+    nearest. What is found is scored in float64 like everything else; some pairs may be missed. How many is
+    measured: 2,000 rows drawn at random are joined exactly with all.
 
     Raises:
         InputError: ``above`` is negative.
@@ -81,7 +81,8 @@ def _search(rows: npt.NDArray[Any], threshold: float, max_pairs: int, progress: 
         j.append(np.maximum(own, found)[once].astype(np.int64))
         if sum(map(len, i)) > 2 * max_pairs:
             raise InputError(
-                f"more than {max_pairs:,} pairs reach {threshold:g}: raise the threshold, or allow more with max_pairs="
+                f"more than {max_pairs:,} pairs reach {threshold:g}: raise the threshold, "
+                "or allow more with max_pairs="
             )
         if progress is not None:
             progress(min(start + _BLOCK, count), count)

@@ -1,4 +1,4 @@
-"""Which threshold? Estimated from the texts and the model themselves: false pairs to expect, edited copies missed."""
+"""Which threshold? From the texts and the model themselves: false pairs to expect, edited copies missed."""
 
 from __future__ import annotations
 
@@ -49,14 +49,15 @@ def calibrate(
     """Estimate, for each threshold, how many unrelated pairs reach it and how many near-copies stay below.
 
     Unrelated pairs: the scores of all pairs of up to 8,192 texts drawn at random, without those that are equal;
-    their tail is fitted where no duplicates show and extrapolated (`textkin.duplicates.tail`), for as many pairs as
-    the records have. The interval comes from imitating other draws of texts; it does not cover the doubt about the
-    form of the curve. Near-copies: texts drawn at random, each edited lightly in one of eight ways and embedded.
+    their tail is fitted where no duplicates show and extrapolated (`textkin.duplicates.tail`), for as many pairs
+    as the records have. The interval comes from imitating other draws of texts; it does not cover the doubt
+    about the form of the curve. Near-copies: texts drawn at random, each edited lightly in one of eight ways and
+    embedded.
 
     ``auto`` is, with labels, the threshold of the best F1. Else it is the one, in steps of 0.01, with the highest
-    estimated F1: true pairs are those found less the false ones expected, out of the most that any threshold finds,
-    among thresholds that find at least twice as many pairs as chance may give. Where there is none (nothing to find),
-    it is the lowest at which less than one false pair is expected.
+    estimated F1: true pairs are those found less the false ones expected, out of the most that any threshold
+    finds, among thresholds that find at least twice as many pairs as chance may give. Where there is none
+    (nothing to find), it is the lowest at which less than one false pair is expected.
 
     Args:
         texts: one a record.
@@ -83,7 +84,7 @@ def calibrate(
     tail = fit_tail(null.histogram())
     pairs = len(rows) * (len(rows) - 1) / 2
     bins = np.arange(round((_FIRST - LOW) / WIDTH), BINS, _STEP)
-    thresholds = (LOW + bins * WIDTH).round(4)
+    thresholds: Doubles = np.round(LOW + bins * WIDTH, 4).astype(np.float64)
     false = tail.above()[bins] / null.pairs * pairs
     low, high = _interval(null, tail, bins, pairs, seed)
     found = _found(rows, null, thresholds, bins, seed)
@@ -220,7 +221,9 @@ def _copies(
     if not made:
         return np.zeros(0), np.zeros(0, dtype=np.str_)
     answered, refused = embed(made)
-    scores = np.einsum("ij,ij->i", unit_rows(vectors).take(np.array(originals)), unit_rows(answered).take(slice(None)))
+    scores = np.einsum(
+        "ij,ij->i", unit_rows(vectors).take(np.array(originals)), unit_rows(answered).take(slice(None))
+    )
     same = np.array([plain(copy) == plain(texts[record]) for copy, record in zip(made, originals, strict=True)])
     scores[same] = 1.0
     kept = np.setdiff1d(np.arange(len(made)), np.array(refused, dtype=np.int64))

@@ -28,7 +28,8 @@ class Level:
         false: pairs of unrelated texts that are expected to reach it, in the whole collection.
         false_low: lower end of the 90 % interval of that.
         false_high: upper end.
-        found: pairs of different texts that do reach it, counted or, in a large collection, estimated from a sample.
+        found: pairs of different texts that do reach it, counted or, in a large collection, estimated from a
+            sample.
         missed: share of lightly edited copies that stay below; None where none were made.
         missed_by: the same for each kind of edit.
     """

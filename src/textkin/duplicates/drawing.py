@@ -77,9 +77,7 @@ def curves_svg(curves: Sequence[Curve], marks: Sequence[tuple[float, str]], titl
         parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{upper}" y2="{upper + tall}" stroke="#888"/>')
         parts.append(_text(at + 4, upper + 14 + 14 * (number % 4), name, "start"))
     for number, curve in enumerate(curves):
-        points = " ".join(
-            f"{across(x):.1f},{down(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True) if y > 0
-        )
+        points = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True) if y > 0)
         dash = ' stroke-dasharray="5 4"' if curve.dashed else ""
         parts.append(f'<polyline fill="none" stroke="{curve.colour}"{dash} points="{points}"/>')
         at = upper + tall + 40 + 16 * number

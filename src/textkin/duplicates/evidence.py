@@ -111,7 +111,7 @@ def checked_shape(shape: str) -> Shape:
 
 
 def form_groups(evidence: Evidence, threshold: float) -> tuple[DuplicateGroup, ...]:
-    """Group the evidence at a threshold that it was joined at, or a higher one; in the order of the kept records."""
+    """Group the evidence at the threshold of the join, or a higher one; in the order of the kept records."""
     weights = np.bincount(evidence.stand_in, minlength=len(evidence.ids))
     form = star_groups if evidence.shape == "stars" else component_groups
     stars = form(len(evidence.ids), evidence.links.reaching(threshold), evidence.order, weights, evidence.ties)

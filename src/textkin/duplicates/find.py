@@ -74,7 +74,7 @@ def find_duplicates(
     ties = None if by_place else content_order(ids, texts, metadata)
     order = keep_order(keep, ids, texts, dates, ties)
     preferred = order if order is not None else np.arange(len(ids)) if ties is None else ties
-    same_text, by_text = _classes([_plain(text) for text in texts], preferred)
+    same_text, by_text = _classes([plain_digest(text) for text in texts], preferred)
     # A record's vector is that of the record that stands for its text.
     digests: list[Hashable] = [
         number if rows.zero[number] else hashlib.blake2b(rows.source[number].tobytes(), digest_size=16).digest()
@@ -86,9 +86,7 @@ def find_duplicates(
         words = [word_key(texts[number]) for number in by_text.tolist()]
         _, stand_in = _classes(list(zip(digests, words, strict=True)), preferred)
     joined = np.unique(stand_in)
-    pairs = join(
-        rows.source if len(joined) == rows.count else rows.source[joined], threshold, max_pairs, progress
-    )
+    pairs = join(rows.source if len(joined) == rows.count else rows.source[joined], threshold, max_pairs, progress)
     links, vetoed = _sifted(Links(joined[pairs.i], joined[pairs.j], pairs.score), ids, texts, vetoes)
     evidence = Evidence(
         ids=tuple(ids),
@@ -114,7 +112,9 @@ def _sifted(
     """The links that no veto forbids, and the pairs that one does."""
     if not vetoes:
         return links, ()
-    profiles = {record: profile(texts[record]) for record in np.unique(np.concatenate([links.i, links.j])).tolist()}
+    profiles = {
+        record: profile(texts[record]) for record in np.unique(np.concatenate([links.i, links.j])).tolist()
+    }
     allowed = np.ones(len(links.i), dtype=np.bool_)
     vetoed: list[Vetoed] = []
     for number, (i, j) in enumerate(zip(links.i.tolist(), links.j.tolist(), strict=True)):
@@ -127,7 +127,8 @@ def _sifted(
     return Links(links.i[allowed], links.j[allowed], links.score[allowed]), tuple(vetoed)
 
 
-def _plain(text: str) -> bytes:
+def plain_digest(text: str) -> bytes:
+    """What makes two texts the same: NFC, white space collapsed."""
     return text_digest(well_formed(" ".join(unicodedata.normalize("NFC", text).split())))
 
 

@@ -22,12 +22,15 @@ from textkin.types import Scalar
 
 __all__ = ["Dropped", "DuplicateGroup", "DuplicateReport", "check_ids", "group", "make_report"]
 
+
 @dataclass(frozen=True, eq=False)
 class DuplicateReport:
     """Star groups: every dropped record is within the threshold of the record kept in its place.
 
-    No two kept records are near-duplicates of each other. (Connected components, where they were asked for, promise
-    less: a dropped record may hang on the kept one by a chain.) Iterates over its groups; its length is their number.
+    No two kept records are near-duplicates of each other. (Connected components, where they were asked for,
+    promise
+    less: a dropped record may hang on the kept one by a chain.) Iterates over its groups; its length is their
+        number.
 
     Attributes:
         threshold: lowest score of a near-duplicate.

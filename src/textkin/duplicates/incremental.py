@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,11 @@ from textkin.types import Progress
 def remembering_join(memory: JoinMemory) -> Join:
     """A join that gives what `exact_join` gives, and compares only what is not remembered.
 
-    All is compared again when the threshold is lower than that of the last join, or when more rows are new than known.
-    New rows are compared at the threshold of the last join, so that the memory stays good for it.
+    All is compared again when the threshold is lower than that of the last join, or when more rows are new than
+    known. New rows are compared at the threshold of the last join, so that the memory stays good for it.
     """
 
-    def join(
-        rows: npt.NDArray[Any], threshold: float, max_pairs: int, progress: Progress | None
-    ) -> Joined:
+    def join(rows: npt.NDArray[Any], threshold: float, max_pairs: int, progress: Progress | None) -> Joined:
         if threshold <= 0 or not len(rows) or rows.dtype != np.float32:
             return exact_join(rows, threshold, max_pairs, progress)
         keys, first, which = np.unique(vector_keys(rows), return_index=True, return_inverse=True)
@@ -52,7 +51,7 @@ def remembering_join(memory: JoinMemory) -> Join:
 
 def _completed(
     known: Remembered,
-    keys: npt.NDArray[np.void],
+    keys: npt.NDArray[np.bytes_],
     rows: npt.NDArray[Any],
     fresh: npt.NDArray[np.bool_],
     max_pairs: int,
@@ -76,13 +75,11 @@ def _completed(
     return Remembered(known.threshold, keys, *whole), joins
 
 
-def _spread(
-    i: Numbers, j: Numbers, score: Doubles, rows: npt.NDArray[Any], which: Numbers, work: Work
-) -> Joined:
+def _spread(i: Numbers, j: Numbers, score: Doubles, rows: npt.NDArray[Any], which: Numbers, work: Work) -> Joined:
     """Pairs of distinct vectors as pairs of rows; rows with one vector are pairs too, unless it is zero."""
     order = np.argsort(which, kind="stable")
     edges = np.searchsorted(which[order], np.arange(int(which.max()) + 2))
-    members = [order[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    members = [order[a:b] for a, b in itertools.pairwise(edges)]
     if len(members) == len(rows):
         own = np.concatenate(members)
         return Joined(*_sorted(own[i], own[j], score), work)

@@ -62,9 +62,7 @@ def field_values(
     return "newest", values, rule_name(keep)
 
 
-def content_order(
-    ids: Sequence[str], texts: Sequence[str], metadata: Sequence[Metadata] | None = None
-) -> Numbers:
+def content_order(ids: Sequence[str], texts: Sequence[str], metadata: Sequence[Metadata] | None = None) -> Numbers:
     """Record numbers in an order that depends on what the records are, not on where they stand.
 
     By the digest of the text, then by metadata, then by id; so that the same records in another order, even under

@@ -83,7 +83,9 @@ def read_labels(path: str | Path) -> list[LabelledPair]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise FileReadError(f"{path} is not a CSV file in UTF-8: {error}") from error
     if not pairs:
-        raise InputError(f"{path} holds no labelled pair; expected rows of two ids (or texts) and a label of 1 or 0")
+        raise InputError(
+            f"{path} holds no labelled pair; expected rows of two ids (or texts) and a label of 1 or 0"
+        )
     return pairs
 
 

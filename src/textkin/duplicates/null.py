@@ -26,8 +26,8 @@ class NullSample:
     """Histograms of the scores of all pairs of some rows.
 
     Attributes:
-        counts: ``(groups, groups, BINS)``: rows are dealt into groups at random, and the pairs between two groups are
-            counted by themselves (upper triangle), so that other draws of rows can be imitated.
+        counts: ``(groups, groups, BINS)``: rows are dealt into groups at random, and the pairs between two
+            groups are counted by themselves (upper triangle), so that other draws of rows can be imitated.
         rows: that were drawn.
     """
 
@@ -40,7 +40,8 @@ class NullSample:
 
     def histogram(self) -> Doubles:
         """Pairs by score, all of them."""
-        return self.counts.sum(axis=(0, 1)).astype(np.float64)
+        whole: Doubles = self.counts.sum(axis=(0, 1)).astype(np.float64)
+        return whole
 
     def redrawn(self, dice: np.random.Generator) -> tuple[Doubles, float]:
         """A histogram as another draw of rows might have given it, and its number of pairs.
@@ -51,7 +52,8 @@ class NullSample:
         groups = len(self.counts)
         weight = np.bincount(dice.integers(groups, size=groups), minlength=groups).astype(np.float64)
         each = weight[:, None] * weight[None, :]
-        return np.tensordot(each, self.counts, axes=2), float((each * self.counts.sum(axis=2)).sum())
+        drawn: Doubles = np.tensordot(each, self.counts, axes=2)
+        return drawn, float((each * self.counts.sum(axis=2)).sum())
 
 
 def sample_null(

@@ -24,10 +24,14 @@ def edited(text: str, kind: str) -> str:
 
 
 def _typos(text: str, dice: random.Random) -> str:
-    """One slip of the fingers in about twelve words, at least one: a letter lost, doubled, or swapped with the next."""
+    """One slip of the fingers in about twelve words: a letter lost, doubled, or swapped with the next."""
     letters = list(text)
-    places = [place for place in range(len(letters) - 1) if letters[place].isalpha() and letters[place + 1].isalpha()]
-    for place in sorted(dice.sample(places, min(len(places), 1 + len(text.split()) // _WORDS_A_TYPO)), reverse=True):
+    places = [
+        place for place in range(len(letters) - 1) if letters[place].isalpha() and letters[place + 1].isalpha()
+    ]
+    for place in sorted(
+        dice.sample(places, min(len(places), 1 + len(text.split()) // _WORDS_A_TYPO)), reverse=True
+    ):
         slip = dice.randrange(3)
         if slip == 0:
             del letters[place]
@@ -43,7 +47,7 @@ def _case(text: str, dice: random.Random) -> str:
     return next((one for one in dice.sample(changed, len(changed)) if one != text), text)
 
 
-def _punctuation(text: str, dice: random.Random) -> str:
+def _punctuation(text: str, _: random.Random) -> str:
     """Without any, or, where there is none, with a full stop."""
     bare = re.sub(r"[^\w\s]", "", text)
     return bare if bare.strip() and bare != text else text + "."
@@ -76,7 +80,7 @@ def _swapped(text: str, dice: random.Random) -> str:
     return " ".join(words)
 
 
-def _truncated(text: str, dice: random.Random) -> str:
+def _truncated(text: str, _: random.Random) -> str:
     """Without its last tenth, at least one word."""
     words = text.split()
     return " ".join(words[: max(1, len(words) - max(1, len(words) // 10))])

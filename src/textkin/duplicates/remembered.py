@@ -1,13 +1,14 @@
 """What a collection remembers of its last join: a derived file that may be deleted at any time.
 
-Pairs are kept under digests of the vectors that were compared, not under ids or states of the database. So nothing in
-the file can become wrong by a change: a changed record has another vector and counts as new, what was deleted is not
-asked for. Its checksum tells damage, its fingerprint another model.
+Pairs are kept under digests of the vectors that were compared, not under ids or states of the database. So
+nothing in the file can become wrong by a change: a changed record has another vector and counts as new, what was
+deleted is not asked for. Its checksum tells damage, its fingerprint another model.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import secrets
 import struct
@@ -22,10 +23,12 @@ import numpy.typing as npt
 from textkin.duplicates.unit_rows import Doubles, Numbers
 
 FILE: Final = "join.bin"
-Keys = npt.NDArray[np.void]
+Keys = npt.NDArray[np.bytes_]
 _MAGIC: Final = b"textkinJ"
 _FORMAT: Final = 1
-_HEAD: Final = struct.Struct("<8sI 32s d QQ 16s 12x")  # magic, format, fingerprint, threshold, rows, pairs, checksum
+_HEAD: Final = struct.Struct(
+    "<8sI 32s d QQ 16s 12x"
+)  # magic, format, fingerprint, threshold, rows, pairs, checksum
 _KEY: Final = 16
 
 
@@ -77,10 +80,10 @@ class JoinMemory:
         if len(body) != rows * _KEY + pairs * 24 or _checksum(data, body) != checksum:
             return None
         edges = np.cumsum([0, rows * _KEY, 8 * pairs, 8 * pairs, 8 * pairs]).tolist()
-        keys, i, j, score = (body[start:end] for start, end in zip(edges, edges[1:], strict=False))
+        keys, i, j, score = (body[start:end] for start, end in itertools.pairwise(edges))
         return Remembered(
             threshold,
-            np.frombuffer(keys, dtype=f"V{_KEY}"),
+            np.frombuffer(keys, dtype=f"S{_KEY}"),
             np.frombuffer(i, dtype="<i8").astype(np.int64, copy=False),
             np.frombuffer(j, dtype="<i8").astype(np.int64, copy=False),
             np.frombuffer(score, dtype="<f8").astype(np.float64, copy=False),
@@ -118,9 +121,10 @@ class JoinMemory:
 def vector_keys(rows: npt.NDArray[Any]) -> Keys:
     """A digest of each row's float32 bytes."""
     data = b"".join(
-        hashlib.blake2b(np.ascontiguousarray(row, dtype="<f4").tobytes(), digest_size=_KEY).digest() for row in rows
+        hashlib.blake2b(np.ascontiguousarray(row, dtype="<f4").tobytes(), digest_size=_KEY).digest()
+        for row in rows
     )
-    return np.frombuffer(data, dtype=f"V{_KEY}")
+    return np.frombuffer(data, dtype=f"S{_KEY}")
 
 
 def _checksum(head: bytes, body: bytes) -> bytes:

@@ -1,9 +1,9 @@
 """The tail of the null: how many unrelated pairs reach a score, also far beyond those that were seen.
 
 Lindsey's method, as Efron uses it for an empirical null (2004, "Large-scale simultaneous hypothesis testing"): the
-logarithm of the density is a parabola over a window of scores, fitted to counts by Poisson regression. The window ends
-below the scores where real duplicates show: there the counts stop falling as the parabola says. A parabola that would
-bend upwards is replaced by a straight line.
+logarithm of the density is a parabola over a window of scores, fitted to counts by Poisson regression. The
+window ends below the scores where real duplicates show: there the counts stop falling as the parabola says. A
+parabola that would bend upwards is replaced by a straight line.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _fitted(histogram: Doubles, begin: int, end: int) -> Doubles:
     counts = histogram[begin:end].reshape(-1, _COARSE).sum(axis=1)
     places = _MIDDLES[begin:end].reshape(-1, _COARSE).mean(axis=1) - _CENTRE
     basis = np.stack([np.ones_like(places), places, places**2], axis=1)
-    bent = _poisson(basis, counts)
+    bent: Doubles = _poisson(basis, counts)
     if bent[2] <= 0:
         return bent
     return np.append(_poisson(basis[:, :2], counts), 0.0)
@@ -114,7 +114,7 @@ def _fitted(histogram: Doubles, begin: int, end: int) -> Doubles:
 
 def _poisson(basis: Doubles, counts: Doubles) -> Doubles:
     """Poisson regression with the logarithmic link, by Newton's method with halved steps."""
-    beta: Doubles = np.linalg.lstsq(basis, np.log(counts + 0.5), rcond=None)[0]
+    beta: Doubles = np.asarray(np.linalg.lstsq(basis, np.log(counts + 0.5), rcond=None)[0], dtype=np.float64)
     ridge = 1e-9 * np.eye(basis.shape[1])
     value = _likelihood(basis, counts, beta)
     for _ in range(60):
@@ -126,7 +126,8 @@ def _poisson(basis: Doubles, counts: Doubles) -> Doubles:
             reached = _likelihood(basis, counts, beta + size * step)
         if reached <= value:
             break
-        gain, value, beta = reached - value, reached, beta + size * step
+        gain, value = reached - value, reached
+        beta = np.asarray(beta + size * step, dtype=np.float64)
         if gain < 1e-9:
             break
     return beta
@@ -138,7 +139,7 @@ def _likelihood(basis: Doubles, counts: Doubles, beta: Doubles) -> float:
 
 
 def _misfit(histogram: Doubles, coefficients: Doubles, begin: int, end: int) -> float:
-    """By how much counts and curve differ more than they may, at the worst level of the window; 0 or less is good."""
+    """By how much counts and curve differ more than they may, where it is worst; 0 or less is good."""
     seen, curve = _summed(histogram), _summed(_curve(coefficients))
     levels = np.arange(begin, end, 2 * _COARSE)
     counted, expected = seen[levels] - seen[end], curve[levels] - curve[end]

@@ -1,7 +1,9 @@
 """Lexical veto: near-equal vectors whose texts differ in a number or in a negation are not the same.
 
-Numbers are those of any script (digits, fractions, CJK numerals) and the English words for them; negation is English
-only: negating words are counted, and words with a negating prefix and a short list of opposites are compared. A veto
+Numbers are those of any script (digits, fractions, CJK numerals) and the English words for them; negation is
+English
+only: negating words are counted, and words with a negating prefix and a short list of opposites are compared. A
+    veto
 only protects: it may keep two records apart that mean the same, never merge two.
 """
 
@@ -35,22 +37,51 @@ _TENS = ("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _NUMBER_WORDS: Final = {
     **{word: str(value) for words in (_CARDINALS, _ORDINALS) for value, word in enumerate(words) if word},
     **{word: str(10 * value) for value, word in enumerate(_TENS, 3)},
-    **{"hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000", "dozen": "12"},
+    "hundred": "100",
+    "thousand": "1000",
+    "million": "1000000",
+    "billion": "1000000000",
+    "dozen": "12",
 }
 _NEGATORS: Final = frozenset(
-    "not no never none nobody nothing neither nor nowhere without non cannot cant dont doesnt didnt isnt arent wasnt "
-    "werent wont wouldnt shouldnt couldnt hasnt havent hadnt".split()
+    {
+        *("not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "nowhere"),
+        *("without", "non", "cannot", "cant", "dont", "doesnt", "didnt", "isnt", "arent"),
+        *("wasnt", "werent", "wont", "wouldnt", "shouldnt", "couldnt", "hasnt", "havent", "hadnt"),
+    }
 )
 _PREFIXES: Final = ("un", "non", "dis", "in", "im", "il", "ir")
 _LEAST_STEM: Final = 4
 _OPPOSITES: Final = frozenset(
-    frozenset(pair.split("/"))
+    frozenset(pair)
     for pair in (
-        "always/never always/sometimes all/none all/some true/false yes/no enable/disable enabled/disabled "
-        "allow/deny allow/forbid allowed/forbidden accept/reject accepted/rejected include/exclude "
-        "included/excluded increase/decrease increased/decreased before/after minimum/maximum min/max open/closed "
-        "start/stop on/off up/down left/right with/without"
-    ).split()
+        ("always", "never"),
+        ("always", "sometimes"),
+        ("all", "none"),
+        ("all", "some"),
+        ("true", "false"),
+        ("yes", "no"),
+        ("enable", "disable"),
+        ("enabled", "disabled"),
+        ("allow", "deny"),
+        ("allow", "forbid"),
+        ("allowed", "forbidden"),
+        ("accept", "reject"),
+        ("accepted", "rejected"),
+        ("include", "exclude"),
+        ("included", "excluded"),
+        ("increase", "decrease"),
+        ("increased", "decreased"),
+        ("before", "after"),
+        ("minimum", "maximum"),
+        ("min", "max"),
+        ("open", "closed"),
+        ("start", "stop"),
+        ("on", "off"),
+        ("up", "down"),
+        ("left", "right"),
+        ("with", "without"),
+    )
 )
 
 
@@ -127,7 +158,9 @@ def _negated(one: Profile, other: Profile) -> str:
                 (
                     stem
                     for prefix in _PREFIXES
-                    if word.startswith(prefix) and len(stem := word[len(prefix) :]) >= _LEAST_STEM and stem in there
+                    if word.startswith(prefix)
+                    and len(stem := word[len(prefix) :]) >= _LEAST_STEM
+                    and stem in there
                 ),
                 None,
             ) or next((far for far in sorted(there) if frozenset((word, far)) in _OPPOSITES), None)

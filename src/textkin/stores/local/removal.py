@@ -1,18 +1,19 @@
 """Records that were removed and can be put back: the SQL of an undoable removal.
 
-What goes is moved to tables of the same database, in the transaction that removes it: a crash leaves all or nothing.
-Numbers are kept (SQLite never gives one out twice here), so that what comes back stands where it stood.
+What goes is moved to tables of the same database, in the transaction that removes it: a crash leaves all or
+nothing. Numbers are kept (SQLite never gives one out twice here), so that what comes back stands where it stood.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import apsw
 
 from textkin.errors import InputError, ModelMismatchError
 from textkin.stores.local import rows
-from textkin.stores.local.schema import ORDINAL_BITS
+from textkin.stores.local.schema import first_passage, last_passage
 
 _RECORD = "number, id, source, digest, metadata, text"
 _PASSAGE = "number, start, stop, vector"
@@ -33,8 +34,8 @@ def remove(connection: apsw.Connection, ids: Sequence[str], what: str) -> int:
             (name,),
         )
         gone += connection.changes()
-    for (number,) in connection.execute("SELECT number FROM removed_records").fetchall():
-        bounds = (number << ORDINAL_BITS, ((number + 1) << ORDINAL_BITS) - 1)
+    for number in _numbers(connection):
+        bounds = (first_passage(number), last_passage(number))
         connection.execute(
             f"INSERT INTO removed_passages SELECT {_PASSAGE} FROM passages WHERE number BETWEEN ? AND ?", bounds
         )
@@ -52,7 +53,9 @@ def restore(connection: apsw.Connection, place: str) -> int:
     """
     kept = connection.execute("SELECT fingerprint FROM removal").fetchone()
     if kept is None:
-        raise InputError(f"{place} has nothing to undo: only the last removal of duplicates is kept, until it is undone")
+        raise InputError(
+            f"{place} has nothing to undo: only the last removal of duplicates is kept, until it is undone"
+        )
     header = rows.read_header(connection)
     if header is None or header.model.fingerprint != kept[0]:
         raise ModelMismatchError(
@@ -66,7 +69,9 @@ def restore(connection: apsw.Connection, place: str) -> int:
         raise InputError(f"{place} has records with these ids again: {named}. Remove them, then undo")
     connection.execute(f"INSERT INTO records ({_RECORD}) SELECT {_RECORD} FROM removed_records ORDER BY number")
     back = connection.changes()
-    connection.execute(f"INSERT INTO passages ({_PASSAGE}) SELECT {_PASSAGE} FROM removed_passages ORDER BY number")
+    connection.execute(
+        f"INSERT INTO passages ({_PASSAGE}) SELECT {_PASSAGE} FROM removed_passages ORDER BY number"
+    )
     forget(connection)
     return back
 
@@ -77,3 +82,8 @@ def forget(connection: apsw.Connection) -> int:
     for table in ("removal", "removed_records", "removed_passages"):
         connection.execute(f"DELETE FROM {table}")
     return count
+
+
+def _numbers(connection: apsw.Connection) -> list[int]:
+    rows: list[tuple[Any, ...]] = connection.execute("SELECT number FROM removed_records").fetchall()
+    return [int(number) for (number,) in rows]

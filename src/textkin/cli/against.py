@@ -68,7 +68,7 @@ def find_against(
         write_rows(report.rows(), (), form)
     if output is not None:
         count = write_lines(output, kept_rows(records, rows, report.new))
-        talk(f"{output}: {counted(count, 'record')} that are new")
+        talk(f"{output}: {counted(count, 'new record')}")
     if audit is not None:
         talk(f"{audit}: {counted(write_lines(audit, _audit(report)), 'line')}")
     vetoed = f"{counted(len(report.vetoed), 'pair')} vetoed. " if report.vetoed else ""

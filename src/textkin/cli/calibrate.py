@@ -12,6 +12,7 @@ from textkin.cli.file_records import FileRecords, embed_files
 from textkin.cli.kept_file import check_writable
 from textkin.cli.options import engine_options, read_options, read_options_of
 from textkin.cli.output import Column, form_options, talk, write_object, write_rows
+from textkin.duplicates.calibration import about
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
@@ -23,14 +24,10 @@ _FROM = 0.5
 _STEPS = 5
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-
-
 _COLUMNS = (
     Column("threshold", lambda value: f"{value:.2f}", right=True),
-    Column("found", _number, right=True),
-    Column("false", _number, right=True),
+    Column("found", about, right=True),
+    Column("false", about, right=True),
     Column("interval", right=True),
     Column("missed", lambda value: f"{value:.1%}", right=True),
     Column("advice"),
@@ -161,7 +158,7 @@ def _write_table(found: Calibration, every: bool) -> None:
                 "threshold": level.threshold,
                 "found": level.found,
                 "false": level.false,
-                "interval": f"{_number(level.false_low)} to {_number(level.false_high)}",
+                "interval": f"{about(level.false_low)} to {about(level.false_high)}",
                 "missed": level.missed,
                 "advice": ", ".join(marks),
             }

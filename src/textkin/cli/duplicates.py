@@ -196,7 +196,7 @@ def duplicates(
         write_rows(report.rows(), (), form)
     if output is not None:
         count = write_lines(output, kept_rows(found.records, found.rows, report.kept))
-        talk(f"{output}: {counted(count, 'record')} that stay")
+        talk(f"{output}: {counted(count, 'record')} kept")
     if audit is not None:
         talk(f"{audit}: {counted(write_lines(audit, report.audit()), 'line')}")
     if plot is not None:

@@ -53,7 +53,7 @@ def wilson(found: int, true: int, z: float = 1.96) -> tuple[float, float]:
     share, square = found / true, z * z
     middle = (share + square / (2 * true)) / (1 + square / true)
     half = z / (1 + square / true) * sqrt(share * (1 - share) / true + square / (4 * true * true))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return (0.0 if not found else middle - half), (1.0 if found == true else middle + half)
 
 
 def _search(rows: npt.NDArray[Any], threshold: float, max_pairs: int, progress: Progress | None) -> Joined:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from textkin.duplicates.calibration import Calibration, Level
+from textkin.duplicates.calibration import Calibration, Level, about
 from textkin.duplicates.join import near_pairs
 from textkin.duplicates.labels import LabelledPair, LabelScores, judge
 from textkin.duplicates.null import BINS, LOW, WIDTH, NullSample, sample_null
@@ -30,6 +30,7 @@ _INTERVAL: Final = (5.0, 95.0)
 _COPIES: Final = 256
 _SURE: Final = 2.0
 """How many times more pairs than expected by chance must be found for a threshold to be worth considering."""
+_AS_GOOD: Final = 0.005
 _JOINED: Final = 2048
 _MOST_FOUND: Final = 2_000_000
 
@@ -54,10 +55,10 @@ def calibrate(
     about the form of the curve. Near-copies: texts drawn at random, each edited lightly in one of eight ways and
     embedded.
 
-    ``auto`` is, with labels, the threshold of the best F1. Else it is the one, in steps of 0.01, with the highest
-    estimated F1: true pairs are those found less the false ones expected, out of the most that any threshold
-    finds, among thresholds that find at least twice as many pairs as chance may give. Where there is none
-    (nothing to find), it is the lowest at which less than one false pair is expected.
+    ``auto`` is, with labels, the threshold of the best F1. Else it is the lowest one, in steps of 0.01, whose
+    estimated F1 is within 0.005 of the best: true pairs are those found less the false ones expected, out of the
+    most that any threshold finds, among thresholds that find at least twice as many pairs as chance may give.
+    Where there is none (nothing to find), it is the lowest at which less than one false pair is expected.
 
     Args:
         texts: one a record.
@@ -240,15 +241,15 @@ def _choose(levels: Sequence[Level], labels: LabelScores | None) -> tuple[float,
     sure = [k for k, level in enumerate(levels) if level.found >= _SURE * max(level.false_high, 1.0)]
     if sure:
         every = max(true[k] for k in sure)
-        k = max(sure, key=lambda k: (true[k] / (levels[k].found + every), levels[k].threshold))
-        level = levels[k]
+        f1 = {k: 2 * true[k] / (levels[k].found + every) for k in sure}
+        level = levels[min(k for k in sure if f1[k] >= max(f1.values()) - _AS_GOOD)]
         return level.threshold, (
             f"false pairs and missed ones balance best there (highest estimated F1): of {level.found:,.0f} pairs "
-            f"found about {level.false:,.2g} are expected to be false, 90 % interval {level.false_low:,.2g} to "
-            f"{level.false_high:,.2g}"
+            f"found about {about(level.false)} are expected to be false, "
+            f"90 % interval {about(level.false_low)} to {about(level.false_high)}"
         )
     rare = next((level for level in levels if level.false_high < 1), levels[-1])
     return rare.threshold, (
-        f"no threshold finds more pairs than are expected by chance; at this one at most {rare.false_high:,.2g} "
+        f"no threshold finds more pairs than are expected by chance; at this one at most {about(rare.false_high)} "
         "false pairs are expected"
     )

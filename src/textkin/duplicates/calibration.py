@@ -134,6 +134,11 @@ class Calibration:
         return True
 
 
+def about(count: float) -> str:
+    """A number that may be far below 1, for people."""
+    return f"{count:,.0f}" if count >= 100 else f"{count:.2g}"
+
+
 def load_calibration(path: Path, fingerprint: str) -> Calibration | None:
     """What was saved; None where nothing is, it is another model's, or can't be read as one."""
     try:

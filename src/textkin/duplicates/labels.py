@@ -13,8 +13,8 @@ import numpy as np
 from textkin.duplicates.unit_rows import Doubles
 from textkin.errors import FileReadError, InputError
 
-_YES: Final = frozenset({"1", "1.0", "true", "yes", "y", "match", "duplicate", "same"})
-_NO: Final = frozenset({"0", "0.0", "false", "no", "n", "-1", "distinct", "different", "unmatch", "nonmatch"})
+_YES: Final = frozenset({"1", "1.0", "true", "yes", "y"})
+_NO: Final = frozenset({"0", "0.0", "false", "no", "n"})
 _RECALLS: Final = (0.8, 0.9, 0.95)
 
 
@@ -55,7 +55,7 @@ class LabelScores:
 def read_labels(path: str | Path) -> list[LabelledPair]:
     """Pairs out of a CSV (or, by its suffix, TSV) file: two ids or texts and a label, the last three columns.
 
-    A header is known by its label, which is neither yes (1, true, yes, match …) nor no (0, false, no …).
+    A header is known by its label, which is neither yes (1, true, yes, y) nor no (0, false, no, n).
 
     Raises:
         FileReadError: the file can't be read.

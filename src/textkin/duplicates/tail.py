@@ -99,22 +99,26 @@ def fit_tail(histogram: Doubles) -> Tail:
 
 def refitted(tail: Tail, histogram: Doubles) -> Tail:
     """The same window, fitted to other counts."""
-    return Tail(tail.begin, tail.end, _fitted(histogram, tail.begin, tail.end), tail.good)
+    fitted = _fitted(histogram, tail.begin, tail.end, tail.coefficients)
+    return Tail(tail.begin, tail.end, fitted, tail.good)
 
 
-def _fitted(histogram: Doubles, begin: int, end: int) -> Doubles:
+def _fitted(histogram: Doubles, begin: int, end: int, near: Doubles | None = None) -> Doubles:
+    """Coefficients; ``near`` are those of like counts, which is where to start from."""
     counts = histogram[begin:end].reshape(-1, _COARSE).sum(axis=1)
     places = _MIDDLES[begin:end].reshape(-1, _COARSE).mean(axis=1) - _CENTRE
     basis = np.stack([np.ones_like(places), places, places**2], axis=1)
-    bent: Doubles = _poisson(basis, counts)
+    start = np.linalg.lstsq(basis, np.log(counts + 0.5), rcond=None)[0] if near is None else near
+    bent: Doubles = _poisson(basis, counts, start)
     if bent[2] <= 0:
         return bent
-    return np.append(_poisson(basis[:, :2], counts), 0.0)
+    straight = np.linalg.lstsq(basis[:, :2], np.log(counts + 0.5), rcond=None)[0] if near is None else near[:2]
+    return np.append(_poisson(basis[:, :2], counts, straight), 0.0)
 
 
-def _poisson(basis: Doubles, counts: Doubles) -> Doubles:
+def _poisson(basis: Doubles, counts: Doubles, start: Doubles) -> Doubles:
     """Poisson regression with the logarithmic link, by Newton's method with halved steps."""
-    beta: Doubles = np.asarray(np.linalg.lstsq(basis, np.log(counts + 0.5), rcond=None)[0], dtype=np.float64)
+    beta: Doubles = np.asarray(start, dtype=np.float64)
     ridge = 1e-9 * np.eye(basis.shape[1])
     value = _likelihood(basis, counts, beta)
     for _ in range(60):
@@ -128,7 +132,7 @@ def _poisson(basis: Doubles, counts: Doubles) -> Doubles:
             break
         gain, value = reached - value, reached
         beta = np.asarray(beta + size * step, dtype=np.float64)
-        if gain < 1e-9:
+        if gain < 1e-6:
             break
     return beta
 

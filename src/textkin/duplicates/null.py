@@ -31,7 +31,7 @@ class NullSample:
         rows: that were drawn.
     """
 
-    counts: npt.NDArray[np.int64]
+    counts: Doubles
     rows: int
 
     @property
@@ -40,7 +40,7 @@ class NullSample:
 
     def histogram(self) -> Doubles:
         """Pairs by score, all of them."""
-        whole: Doubles = self.counts.sum(axis=(0, 1)).astype(np.float64)
+        whole: Doubles = self.counts.sum(axis=(0, 1))
         return whole
 
     def redrawn(self, dice: np.random.Generator) -> tuple[Doubles, float]:
@@ -51,9 +51,9 @@ class NullSample:
         """
         groups = len(self.counts)
         weight = np.bincount(dice.integers(groups, size=groups), minlength=groups).astype(np.float64)
-        each = weight[:, None] * weight[None, :]
-        drawn: Doubles = np.tensordot(each, self.counts, axes=2)
-        return drawn, float((each * self.counts.sum(axis=2)).sum())
+        each = (weight[:, None] * weight[None, :]).ravel()
+        drawn: Doubles = each @ self.counts.reshape(groups * groups, -1)
+        return drawn, float(drawn.sum())
 
 
 def sample_null(
@@ -72,7 +72,7 @@ def sample_null(
     rows = np.ascontiguousarray(unit.take(drawn), dtype=np.float32)
     count = len(rows)
     edges = np.linspace(0, count, _GROUPS + 1).round().astype(int).tolist()
-    counts = np.zeros((_GROUPS, _GROUPS, BINS), dtype=np.int64)
+    counts = np.zeros((_GROUPS, _GROUPS, BINS), dtype=np.float64)
     for one in range(_GROUPS):
         for start in range(edges[one], edges[one + 1], _BLOCK):
             stop = min(start + _BLOCK, edges[one + 1])

@@ -1,8 +1,8 @@
 """How good calibration is: F1 of the threshold it chooses, and false pairs predicted against found.
 
-The first part needs records whose true matches are all known (two sources, so only pairs across them count). The second
-takes texts that are all about something different, so that every pair counts as false: a quarter of them is calibrated
-on, and the pairs among the rest are counted at thresholds that more and more of the sample's pairs don't reach.
+The first part needs records whose true matches are all known (two sources, so only pairs across them count). The
+second takes texts that are all about something different, so that every pair counts as false: a quarter of them is
+calibrated on, and pairs among the rest are counted at thresholds that ever fewer of the sample's pairs reach.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import Goal, Report, Table, arguments, command_line, finish, say, work_folder
 
+from _common import Goal, Report, Table, arguments, command_line, finish, say, work_folder
 from textkin.duplicates.calibrate import calibrate
 from textkin.duplicates.labels import judge
-from textkin.duplicates.null import LOW, WIDTH, sample_null
+from textkin.duplicates.null import sample_null
 from textkin.duplicates.tail import fit_tail
 from textkin.duplicates.unit_rows import Doubles, Numbers
 from textkin.ledger import Ledger, embed
@@ -63,17 +63,17 @@ def main(given: Sequence[str]) -> None:
             tails.rows.append((name, corpus, *(_shown(ratios[count]) for count in FOUND)))
             for count in FOUND:
                 middle = float(np.median(ratios[count]))
-                worst.append((max(middle, 1 / middle), f"{name}, {corpus}, at {count:,} found"))
+                worst.append((max(middle, 1 / middle), f"{count:,} found ({name}, {corpus})"))
     off, where = max(worst)
     report.goals.append(
-        Goal("false pairs predicted / found", f"within {WITHIN:g}x", f"{off:.2f}x off at worst ({where})", off <= WITHIN)
+        Goal("false pairs predicted / found", f"within {WITHIN:g}x", f"{off:.2f}x off at {where}", off <= WITHIN)
     )
     report.tables += [f1, tails]
     report.notes += [
-        "auto: no label is seen; the threshold has the highest estimated F1. With labels: the best threshold on the "
-        "training and validation pairs. Both are judged on all pairs across the two sources.",
-        "Predicted from a random quarter of the texts, counted on the pairs of the rest (nine times as many); at 10 "
-        "found, about one pair of the sample is expected that high, so that the curve is extrapolated.",
+        "auto: no label is seen; the threshold has the highest estimated F1. With labels: the best threshold on "
+        "the training and validation pairs. Both are judged on all pairs across the two sources.",
+        "Predicted from a random quarter of the texts, counted on the pairs of the rest (nine times as many); "
+        "at 10 found, about one pair of the sample is expected that high, so that the curve is extrapolated.",
         "Every pair counts as false, though a few of these texts do say the same.",
     ]
     finish(report, options)

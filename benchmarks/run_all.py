@@ -16,8 +16,9 @@ _QUICK = {
     "quality.py": ["--limit", "300"],
     "search.py": ["--records", "2000", "--rounds", "10", "--searches", "3"],
     "kill.py": ["--kills", "10", "--texts", "800"],
+    "calibration.py": ["--models", "all-MiniLM-L6-v2", "--limit", "400", "--splits", "2"],
 }
-_ORDER = ("engine.py", "search.py", "quality.py", "kill.py")
+_ORDER = ("engine.py", "search.py", "quality.py", "calibration.py", "kill.py")
 _HEAD = """# Benchmarks
 
 Made by `python benchmarks/run_all.py --write docs/benchmarks.md`; don't edit it by hand. What each script does and

@@ -9,6 +9,8 @@ from textkin._version import __version__
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
+    from textkin.duplicates.against import AgainstReport
+    from textkin.duplicates.calibration import Calibration
     from textkin.duplicates.groups import DuplicateReport
     from textkin.duplicates.join import near_pairs
     from textkin.jobs.copying import CopyReport, copy_collection
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "AgainstReport": "textkin.duplicates.against",
+    "Calibration": "textkin.duplicates.calibration",
     "Collection": "textkin.collection",
     "CopyReport": "textkin.jobs.copying",
     "DuplicateReport": "textkin.duplicates.groups",
@@ -56,6 +60,8 @@ _HOME = {
 }
 
 __all__ = [
+    "AgainstReport",
+    "Calibration",
     "Collection",
     "CopyReport",
     "DuplicateReport",

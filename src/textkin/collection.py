@@ -419,7 +419,11 @@ class Collection:
         """
         records, vectors = self._all(where)
         chosen, values, rule = field_values(records, keep, date_field)
-        level = self._calibrated(records, vectors).threshold if threshold == "auto" else threshold
+        level = threshold
+        if level == "auto":
+            # What belongs to the collection is found on all of it.
+            whole = self._calibrated(records, vectors) if where is None else self.calibrated()
+            level = whole.threshold
         ids, texts = _ids_and_texts(records)
         return find_duplicates(
             ids,
@@ -438,7 +442,7 @@ class Collection:
 
     def against(
         self,
-        texts: str | Iterable[str] | Sequence[Record],
+        texts: str | Iterable[str | Record],
         *,
         ids: str | Iterable[str] | None = None,
         threshold: Threshold = 0.95,
@@ -458,10 +462,12 @@ class Collection:
             InputError: the collection is empty, or a text can't be embedded.
         """
         self._require_filled()
-        given = list(texts)
+        given = [texts] if isinstance(texts, str) else list(texts)
         new = [one for one in given if isinstance(one, Record)]
         if not new:
-            new = text_records(texts, ids, None)  # type: ignore[arg-type]
+            new = text_records([one for one in given if isinstance(one, str)], ids, None)
+        if len(new) < len(given):
+            raise InputError("give either texts or records, not both and nothing else")
         done = embed_records(self._model.get(), new, self._ledger(), progress)
         for name, reason in done.failed.items():
             raise InputError(f"{name!r} can't be embedded: {reason}")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from textkin.duplicates.approximate import approximate_join, wilson
+from textkin.duplicates.find import find_duplicates
 from textkin.duplicates.join import MAX_PAIRS, near_pairs
 from textkin.duplicates.work import exact_join
 from textkin.errors import InputError, MissingDependencyError
@@ -62,3 +63,14 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"textkin\[faiss\]"):
         approximate_join(0, exact_join)(rows(10), 0.9, MAX_PAIRS, None)
+
+
+def test_the_report_never_keeps_it_quiet() -> None:
+    some = rows(400)
+    names = [f"r{n}" for n in range(400)]
+    report = find_duplicates(names, names, some, 0.9, join=approximate_join(100, exact_join))
+    recall = report.work.recall if report.work else None
+    assert recall is not None
+    assert f"approximate, recall {recall.found / recall.true:.1%} (95 % interval" in report.summary
+    assert report.to_dict()["work"]["recall"]["true"] == recall.true  # type: ignore[index]
+    assert "approximate" in report.at(1.0).summary

@@ -264,6 +264,13 @@ def test_auto_is_computed_once_and_kept_for_the_fingerprint(notes: textkin.Colle
     assert notes.calibrated().records == 301  # a quarter more: calibrated again
 
 
+def test_auto_of_a_part_is_that_of_the_whole(notes: textkin.Collection) -> None:
+    assert notes.duplicates("auto", where={"nobody": "has this"}).total == 0
+    kept = notes.calibration()
+    assert kept is not None
+    assert kept.records == 240
+
+
 def test_labels_by_id_and_by_text_choose_the_threshold(notes: textkin.Collection, tmp_path: Path) -> None:
     text = {record.id: record.text for record in notes.records()}
     with (tmp_path / "l.csv").open("w", newline="") as file:

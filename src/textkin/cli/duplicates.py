@@ -349,15 +349,8 @@ def _summary(report: DuplicateReport, place: str, removed: int | None) -> str:
         if work is not None and work.how == "incremental":
             again = f" ({counted(work.new, 'record')} new since the last join; {work.compared:,} pairs compared)"
         parts.append(f"Exact: no pair was missed{again};")
-    elif recall.true:
-        parts.append(
-            f"Approximate: {recall.found:,} of {recall.true:,} pairs of {recall.rows:,} random records found, "
-            f"a recall of {recall.found / recall.true:.1%} (95 % interval {recall.low:.1%} to {recall.high:.1%});"
-        )
     else:
-        parts.append(
-            f"Approximate: recall not known, {recall.rows:,} random records have no pair at this threshold;"
-        )
+        parts.append(f"Approximate: {recall.summary};")
     if removed is None:
         parts.append("nothing was removed.")
     else:

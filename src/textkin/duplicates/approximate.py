@@ -61,7 +61,9 @@ def _search(rows: npt.NDArray[Any], threshold: float, max_pairs: int, progress: 
     unit = unit_rows(rows)
     count = len(rows)
     cells = max(1, min(round(4 * sqrt(count)), count // 4))
-    whole = np.ascontiguousarray(unit.take(slice(0, count)), dtype=np.float32)
+    whole = np.empty((count, unit.dimensions), dtype=np.float32)
+    for start in range(0, count, _BLOCK):
+        whole[start : start + _BLOCK] = unit.take(slice(start, min(start + _BLOCK, count)))
     quantizer = faiss.IndexFlatIP(unit.dimensions)
     index = faiss.IndexIVFFlat(quantizer, unit.dimensions, cells, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = _SEED

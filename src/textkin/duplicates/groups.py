@@ -104,12 +104,14 @@ class DuplicateReport:
     @property
     def summary(self) -> str:
         """One line for people."""
+        recall = None if self.work is None else self.work.recall
+        how = "" if recall is None else f"; approximate, {recall.summary}"
         if not self.groups:
-            return f"{self.total:,} records, no near-duplicates at {self.threshold:g}"
+            return f"{self.total:,} records, no near-duplicates at {self.threshold:g}{how}"
         gone, groups = len(self._gone), len(self.groups)
         return (
             f"{self.total:,} records: {gone:,} near-duplicate{'s' * (gone != 1)} at {self.threshold:g} in "
-            f"{groups:,} group{'s' * (groups != 1)}; {self.total - gone:,} kept ({self.keep})"
+            f"{groups:,} group{'s' * (groups != 1)}; {self.total - gone:,} kept ({self.keep}){how}"
         )
 
     def at(self, threshold: float) -> DuplicateReport:

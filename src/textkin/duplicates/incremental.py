@@ -58,8 +58,8 @@ def _completed(
     progress: Progress | None,
 ) -> tuple[Remembered, list[NearPairs]]:
     """All pairs among the rows at the known threshold, and the joins that it took."""
-    place_of = {key: place for place, key in enumerate(keys.tolist())}
-    moved = np.array([place_of.get(key, -1) for key in known.keys.tolist()], dtype=np.int64)
+    place = np.minimum(np.searchsorted(keys, known.keys), len(keys) - 1)
+    moved = np.where(keys[place] == known.keys, place, -1)
     here = (moved[known.i] >= 0) & (moved[known.j] >= 0)
     i, j, score = [moved[known.i[here]]], [moved[known.j[here]]], [known.score[here]]
     new, old = np.flatnonzero(fresh), np.flatnonzero(~fresh)

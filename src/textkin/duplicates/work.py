@@ -32,6 +32,16 @@ class Recall:
     low: float
     high: float
 
+    @property
+    def summary(self) -> str:
+        """The figure with its interval, for people."""
+        if not self.true:
+            return f"recall not known: {self.rows:,} random records have no pair at this threshold"
+        return (
+            f"recall {self.found / self.true:.1%} (95 % interval {self.low:.1%} to {self.high:.1%}): "
+            f"{self.found:,} of the {self.true:,} pairs of {self.rows:,} random records were found"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Work:

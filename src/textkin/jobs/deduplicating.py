@@ -127,8 +127,8 @@ def calibrate_records(
 
 
 def still_good(found: Calibration, records: int) -> bool:
-    """Whether a calibration is of about as many records as there are now."""
-    return abs(found.records - records) <= _GROWN * found.records
+    """Whether a calibration is of about as many records as there are now, or made with labels, which don't age."""
+    return found.labels is not None or abs(found.records - records) <= _GROWN * found.records
 
 
 def embedder(model: Callable[[], Model], ledger: Callable[[], Ledger | None]) -> EmbedTexts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from textkin._progress import bar
+from textkin.cli.duplicate_lines import summary_line, table_rows
 from textkin.cli.file_records import embed_files
 from textkin.cli.hints import tell_why_nothing
 from textkin.cli.kept_file import check_writable, kept_rows, write_lines
@@ -191,7 +192,7 @@ def duplicates(
         write_object(report.to_dict())
     elif form is None:
         texts = {record.id: record.text for record in found.records}
-        write_rows(_table_rows(report, texts), _COLUMNS, None)
+        write_rows(table_rows(report, texts), _COLUMNS, None)
     else:
         write_rows(report.rows(), (), form)
     if output is not None:
@@ -207,7 +208,7 @@ def duplicates(
 
         with Collection(paths[0], create=False) as opened:
             removed = opened.apply(report)
-    talk(_summary(report, paths[0], removed))
+    talk(summary_line(report, paths[0], removed))
 
 
 def is_collection(paths: Sequence[str]) -> bool:
@@ -319,40 +320,3 @@ def _of_files(
             join=join,
         )
     return Found(report, read.records, read.rows)
-
-
-def _table_rows(report: DuplicateReport, texts: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    for number, group in enumerate(report, 1):
-        yield {"group": number, "what": "keep", "score": None, "id": group.kept, "text": texts[group.kept]}
-        for record in group.dropped:
-            yield {
-                "group": "",
-                "what": record.reason,
-                "score": record.score,
-                "id": record.id,
-                "text": texts[record.id],
-            }
-
-
-def _summary(report: DuplicateReport, place: str, removed: int | None) -> str:
-    pairs, groups = counted(len(report.pairs), "pair"), counted(len(report), "group")
-    parts = [
-        f"{counted(report.total, 'record')}, {pairs} at {report.threshold:g} or more, {groups}; "
-        f"{counted(len(report.dropped), 'record')} could go."
-    ]
-    if report.vetoed:
-        parts.append(f"{counted(len(report.vetoed), 'pair')} vetoed ({', '.join(report.evidence.veto)}).")
-    work = report.work
-    recall = None if work is None else work.recall
-    if recall is None:
-        again = ""
-        if work is not None and work.how == "incremental":
-            again = f" ({counted(work.new, 'record')} new since the last join; {work.compared:,} pairs compared)"
-        parts.append(f"Exact: no pair was missed{again};")
-    else:
-        parts.append(f"Approximate: {recall.summary};")
-    if removed is None:
-        parts.append("nothing was removed.")
-    else:
-        parts.append(f"{counted(removed, 'record')} removed; textkin duplicates {place} --undo brings them back.")
-    return " ".join(parts)

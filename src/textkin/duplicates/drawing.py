@@ -20,7 +20,7 @@ class Curve:
     """A line of a chart with logarithmic heights.
 
     Attributes:
-        name: for the legend.
+        name: for the legend; empty for a line that belongs to the one before.
         colour: of SVG.
         x: places, ascending.
         y: heights; what is 0 or less is left out.
@@ -76,16 +76,19 @@ def curves_svg(curves: Sequence[Curve], marks: Sequence[tuple[float, str]], titl
         at = across(x)
         parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{upper}" y2="{upper + tall}" stroke="#888"/>')
         parts.append(_text(at + 4, upper + 14 + 14 * (number % 4), name, "start"))
-    for number, curve in enumerate(curves):
+    for curve in curves:
         points = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True) if y > 0)
         dash = ' stroke-dasharray="5 4"' if curve.dashed else ""
         parts.append(f'<polyline fill="none" stroke="{curve.colour}"{dash} points="{points}"/>')
+    named = [curve for curve in curves if curve.name]
+    for number, curve in enumerate(named):
         at = upper + tall + 40 + 16 * number
+        dash = ' stroke-dasharray="5 4"' if curve.dashed else ""
         parts.append(
             f'<line x1="{_LEFT}" x2="{_LEFT + 30}" y1="{at - 4}" y2="{at - 4}" stroke="{curve.colour}"{dash}/>'
         )
         parts.append(_text(_LEFT + 38, at, curve.name, "start"))
-    return _svg(upper + tall + 50 + 16 * len(curves), title, parts)
+    return _svg(upper + tall + 50 + 16 * len(named), title, parts)
 
 
 def _bars(title: str, counts: Sequence[int], labels: Sequence[str], top: int) -> list[str]:

@@ -35,7 +35,7 @@ def cloud(count: int, seed: int) -> np.ndarray:
 
 def share_above(threshold: float) -> float:
     """Probability that two random unit vectors score higher: the density is (1 - s²)^((D - 3) / 2)."""
-    grid = np.linspace(-1, 1, 2_000_001)
+    grid = np.linspace(-1, 1, 100_001)
     density = (1 - grid**2) ** ((D - 3) / 2)
     return float(density[grid >= threshold].sum() / density.sum())
 

@@ -159,11 +159,10 @@ def label_scores(
 def _interval(
     null: NullSample, tail: Tail, bins: npt.NDArray[np.int64], pairs: float, seed: int
 ) -> tuple[Doubles, Doubles]:
-    dice = np.random.default_rng(seed)
-    curves = []
-    for _ in range(_REDRAWN):
-        histogram, total = null.redrawn(dice)
-        curves.append(refitted(tail, histogram).above()[bins] / total * pairs)
+    curves = [
+        refitted(tail, histogram).above()[bins] / histogram.sum() * pairs
+        for histogram in null.redrawn(_REDRAWN, seed)
+    ]
     low, high = np.percentile(np.array(curves), _INTERVAL, axis=0)
     return low, high
 

@@ -43,17 +43,17 @@ class NullSample:
         whole: Doubles = self.counts.sum(axis=(0, 1))
         return whole
 
-    def redrawn(self, dice: np.random.Generator) -> tuple[Doubles, float]:
-        """A histogram as another draw of rows might have given it, and its number of pairs.
+    def redrawn(self, times: int, seed: int) -> Doubles:
+        """``(times, BINS)``: histograms as other draws of rows might have given them.
 
         Groups of rows are drawn with replacement, and a pair counts as often as both its ends (Owen 2007, "The
         pigeonhole bootstrap"): pairs that share a row are not independent, rows are.
         """
         groups = len(self.counts)
-        weight = np.bincount(dice.integers(groups, size=groups), minlength=groups).astype(np.float64)
-        each = (weight[:, None] * weight[None, :]).ravel()
-        drawn: Doubles = each @ self.counts.reshape(groups * groups, -1)
-        return drawn, float(drawn.sum())
+        drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=times)
+        each = (drawn[:, :, None] * drawn[:, None, :]).reshape(times, -1).astype(np.float64)
+        histograms: Doubles = each @ self.counts.reshape(groups * groups, -1)
+        return histograms
 
 
 def sample_null(

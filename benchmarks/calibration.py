@@ -52,6 +52,7 @@ def main(given: Sequence[str]) -> None:
         ("model", "corpus", *(f"at {count:,} found" for count in FOUND)),
     )
     worst: list[tuple[float, str]] = []
+    single: list[bool] = []
     for name in options.models.split(","):
         say(f"{name} …")
         _linkage(name, options.data, f1, report)
@@ -62,11 +63,17 @@ def main(given: Sequence[str]) -> None:
             ratios = _ratios(_vectors(name, texts), options.splits)
             tails.rows.append((name, corpus, *(_shown(ratios[count]) for count in FOUND)))
             for count in FOUND:
+                single += [1 / WITHIN <= ratio <= WITHIN for ratio in ratios[count]]
                 middle = float(np.median(ratios[count]))
                 worst.append((max(middle, 1 / middle), f"{count:,} found ({name}, {corpus})"))
     off, where = max(worst)
     report.goals.append(
-        Goal("false pairs predicted / found", f"within {WITHIN:g}x", f"{off:.2f}x off at {where}", off <= WITHIN)
+        Goal(
+            "false pairs predicted / found, median of the splits",
+            f"within {WITHIN:g}x",
+            f"{off:.2f}x off at {where}",
+            off <= WITHIN,
+        )
     )
     report.tables += [f1, tails]
     report.notes += [
@@ -74,6 +81,7 @@ def main(given: Sequence[str]) -> None:
         "the training and validation pairs. Both are judged on all pairs across the two sources.",
         "Predicted from a random quarter of the texts, counted on the pairs of the rest (nine times as many); "
         "at 10 found, about one pair of the sample is expected that high, so that the curve is extrapolated.",
+        f"Of the {len(single)} single figures behind the medians {sum(single)} are within {WITHIN:g}x.",
         "Every pair counts as false, though a few of these texts do say the same.",
     ]
     finish(report, options)

@@ -74,7 +74,7 @@ def fit_tail(histogram: Doubles) -> Tail:
     if least > _MOST:
         raise InputError(
             f"{total:,.0f} pairs of different texts are too few to tell how unrelated texts score; "
-            "calibrating takes about 40 records at least"
+            "calibrating takes about 40 records at least; give a threshold instead"
         )
     top = int(np.flatnonzero(histogram).max()) + 1
     doubtful: tuple[float, Tail] | None = None

@@ -19,8 +19,18 @@ _QUICK = {
     "faults.py": ["--texts", "1000", "--request", "20", "--kills", "3", "--kinds", "429,cut,null,quota,400,cap"],
     "providers.py": ["--texts", "4000", "--rounds", "2", "--sizes", "256,2048"],
     "stores.py": ["--rows", "1000", "--rounds", "1", "--queries", "10"],
+    "calibration.py": ["--models", "all-MiniLM-L6-v2", "--limit", "400", "--splits", "2"],
 }
-_ORDER = ("engine.py", "search.py", "quality.py", "kill.py", "faults.py", "providers.py", "stores.py")
+_ORDER = (
+    "engine.py",
+    "search.py",
+    "quality.py",
+    "calibration.py",
+    "kill.py",
+    "faults.py",
+    "providers.py",
+    "stores.py",
+)
 _HEAD = """# Benchmarks
 
 Made by `python benchmarks/run_all.py --write docs/benchmarks.md`; don't edit it by hand. What each script does and

@@ -9,6 +9,8 @@ from textkin._version import __version__
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
+    from textkin.duplicates.against import AgainstReport
+    from textkin.duplicates.calibration import Calibration
     from textkin.duplicates.groups import DuplicateReport
     from textkin.duplicates.join import near_pairs
     from textkin.jobs.copying import CopyReport, copy_collection
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "AgainstReport": "textkin.duplicates.against",
     "Budget": "textkin.models.spending",
+    "Calibration": "textkin.duplicates.calibration",
     "Collection": "textkin.collection",
     "CopyReport": "textkin.jobs.copying",
     "DuplicateReport": "textkin.duplicates.groups",
@@ -58,7 +62,9 @@ _HOME = {
 }
 
 __all__ = [
+    "AgainstReport",
     "Budget",
+    "Calibration",
     "Collection",
     "CopyReport",
     "DuplicateReport",

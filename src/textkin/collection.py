@@ -14,11 +14,16 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from textkin._progress import progress_of
+from textkin.duplicates.against import AgainstReport, find_known
+from textkin.duplicates.calibration import Calibration
 from textkin.duplicates.find import find_duplicates
 from textkin.duplicates.groups import DuplicateReport
-from textkin.duplicates.keep import Keep, record_dates
+from textkin.duplicates.keep import Keep, field_values
+from textkin.duplicates.labels import LabelledPair, read_labels
 from textkin.errors import InputError, ReadOnlyError, RecordNotFoundError, StoreError
+from textkin.jobs import deduplicating
 from textkin.jobs.adding import text_records
+from textkin.jobs.deduplicating import Threshold
 from textkin.jobs.embedding import embed_records, record_vectors, unit_means
 from textkin.jobs.files import index_files
 from textkin.jobs.indexing import IndexReport, index, remove_source
@@ -38,6 +43,8 @@ from textkin.text.options import OnSkip, ReadOptions, ignore_skip
 from textkin.types import Hit, Matrix, Metadata, Model, ModelInfo, Progress, Record, Store
 from textkin.vectors.similarity import normalize
 from textkin.where import Where, condition
+
+_COPIES = 256
 
 
 class LedgerWarning(UserWarning):
@@ -412,30 +419,163 @@ class Collection:
 
     def duplicates(
         self,
-        threshold: float = 0.95,
+        threshold: Threshold = 0.95,
         *,
         keep: Keep = "first",
         date_field: str | None = None,
+        veto: str | Iterable[str] = (),
+        groups: str = "stars",
         where: Where | None = None,
+        approximate_above: int | None = None,
         progress: Progress | None = None,
     ) -> DuplicateReport:
         """All pairs of records with a cosine of at least ``threshold``, in groups around the one kept.
 
-        Exact: no pair is missed. Nothing is removed.
+        Exact: no pair is missed, unless ``approximate_above`` is given. Nothing is removed; see `apply`. The pairs
+        are remembered: the next call at this or a higher threshold compares only what is new since.
 
         Args:
-            threshold: cosine; see the report's ``.at(...)`` to raise it afterwards.
+            threshold: cosine; see the report's ``.at(...)`` to raise it afterwards. ``auto`` takes that of
+                `calibrate`, which is done first where it was not, or where the collection has changed much since.
             keep: which record of a group stays: ``first`` or ``last`` added, ``longest``, ``central`` (with the
-                most near-duplicates), ``newest`` by ``date_field``, or a function from id to a number (the
-                highest stays).
-            date_field: metadata field with numbers or ISO 8601 dates.
+                most near-duplicates), ``newest`` by ``date_field``, the name of a metadata field with numbers or
+                dates (the highest stays), or a function from id to a number (the highest stays).
+            date_field: for ``newest``: metadata field with numbers or ISO 8601 dates.
+            veto: ``numbers``, ``negation`` or both: records whose texts differ in them are not duplicates.
+            groups: ``stars``; or ``components``, whose records hang together by chains.
             where: only among the records that satisfy it.
+            approximate_above: for more records than this, search with FAISS instead; the report says so, and gives
+                the recall measured on these records.
             progress: called with (parts done, parts in all).
         """
         records, vectors = self._all(where)
-        dates = None if date_field is None else record_dates(records, date_field, keep)
+        chosen, values, rule = field_values(records, keep, date_field)
+        level = threshold
+        if level == "auto":
+            # What belongs to the collection is found on all of it.
+            whole = self._calibrated(records, vectors) if where is None else self.calibrated()
+            level = whole.threshold
         ids, texts = _ids_and_texts(records)
-        return find_duplicates(ids, texts, vectors, threshold, keep=keep, dates=dates, progress=progress)
+        return find_duplicates(
+            ids,
+            texts,
+            vectors,
+            level,
+            keep=chosen,
+            dates=values,
+            metadata=[record.metadata for record in records],
+            rule=rule,
+            veto=veto,
+            groups=groups,
+            progress=progress,
+            join=deduplicating.join_for(self._store, whole=where is None, approximate_above=approximate_above),
+        )
+
+    def against(
+        self,
+        texts: str | Iterable[str | Record],
+        *,
+        ids: str | Iterable[str] | None = None,
+        threshold: Threshold = 0.95,
+        veto: str | Iterable[str] = (),
+        progress: Progress | None = None,
+    ) -> AgainstReport:
+        """Which of some new texts are already here; exact. Nothing is added.
+
+        Args:
+            texts: the new ones, or records.
+            ids: one a text, as in `add`.
+            threshold: as in `duplicates`.
+            veto: as in `duplicates`.
+            progress: called with (texts embedded, texts in all).
+
+        Raises:
+            InputError: the collection is empty, or a text can't be embedded.
+        """
+        self._require_filled()
+        given = [texts] if isinstance(texts, str) else list(texts)
+        new = [one for one in given if isinstance(one, Record)]
+        if not new:
+            new = text_records([one for one in given if isinstance(one, str)], ids, None)
+        if len(new) < len(given):
+            raise InputError("give either texts or records, not both and nothing else")
+        with self.spend.counting():
+            done = embed_records(self._model.get(), new, self._ledger(), progress)
+        for name, reason in done.failed.items():
+            raise InputError(f"{name!r} can't be embedded: {reason}")
+        records, vectors = self._all(None)
+        level = self._calibrated(records, vectors).threshold if threshold == "auto" else threshold
+        fresh = record_vectors(done.records, done.vectors)
+        return find_known(
+            (*_ids_and_texts(done.records), fresh), (*_ids_and_texts(records), vectors), level, veto=veto
+        )
+
+    def apply(self, report: DuplicateReport) -> int:
+        """Delete a report's dropped records: in one transaction, and so that `undo` brings them back.
+
+        Returns:
+            How many went.
+
+        Raises:
+            StoreError: a database, which can't promise that.
+            InputError: a record of the report is gone or has changed since; then nothing is deleted.
+        """
+        return deduplicating.apply_report(self._store, report)
+
+    def undo(self) -> int:
+        """Bring back what the last `apply` deleted: records, vectors, metadata and order as they were.
+
+        Returns:
+            How many came back.
+
+        Raises:
+            InputError: there is nothing to undo, or an id is in use again.
+        """
+        return deduplicating.undo_apply(self._store)
+
+    def forget_undo(self) -> int:
+        """Drop for good what the last `apply` deleted. Returns how many records."""
+        return deduplicating.forget_applied(self._store)
+
+    def calibrate(
+        self,
+        labels: str | Path | Sequence[tuple[str, str, bool]] | None = None,
+        *,
+        copies: int = _COPIES,
+        progress: Progress | None = None,
+    ) -> Calibration:
+        """Estimate what each threshold would find and miss here; kept for ``threshold="auto"``.
+
+        Args:
+            labels: pairs that somebody judged, as (id or text, id or text, same), or a CSV file of them.
+            copies: how many lightly edited copies of texts are embedded to see which are missed; 0 for none.
+            progress: called with (rows scored, rows in all).
+
+        Raises:
+            InputError: too few records, or labels that can't be used.
+        """
+        records, vectors = self._all(None)
+        pairs: list[LabelledPair] | None = None
+        if isinstance(labels, (str, Path)):
+            pairs = read_labels(labels)
+        elif labels is not None:
+            pairs = [LabelledPair(*pair) for pair in labels]
+        embed = deduplicating.embedder(self._model.get, self._ledger) if copies or pairs else None
+        with self.spend.counting():
+            return deduplicating.calibrate_store(
+                self._store, records, vectors, embed, labels=pairs, copies=copies, progress=progress
+            )
+
+    def calibration(self) -> Calibration | None:
+        """What `calibrate` found last for these vectors; None where it was never called."""
+        return deduplicating.saved_calibration(self._store)
+
+    def calibrated(self, progress: Progress | None = None) -> Calibration:
+        """`calibration`; `calibrate` where there is none or the number of records changed by over a tenth."""
+        found = self.calibration()
+        if found is not None and deduplicating.still_good(found, self.count()):
+            return found
+        return self._calibrated(*self._all(None), progress)
 
     def outliers(
         self, k: int = 10, *, neighbours: int = 5, where: Where | None = None, progress: Progress | None = None
@@ -496,6 +636,18 @@ class Collection:
             records += batch
             blocks.append(record_vectors(batch, vectors))
         return records, np.concatenate(blocks) if blocks else self._no_vectors()
+
+    def _calibrated(
+        self, records: Sequence[Record], vectors: Matrix, progress: Progress | None = None
+    ) -> Calibration:
+        found = self.calibration()
+        if found is None or not deduplicating.still_good(found, len(records)):
+            embed = deduplicating.embedder(self._model.get, self._ledger)
+            with self.spend.counting():
+                found = deduplicating.calibrate_store(
+                    self._store, records, vectors, embed, copies=_COPIES, progress=progress
+                )
+        return found
 
     def _no_vectors(self) -> Matrix:
         header = self._store.header

@@ -246,5 +246,7 @@ def test_star_promises(graph: tuple[int, Links], random: object, central: bool) 
 def test_at_is_the_same_as_joining_again(seed: int, n: int, rule: str, threshold: float) -> None:
     rows = _clusters(np.random.default_rng(seed), n, 6, 0.25)
     ids = [f"r{k}" for k in range(n)]
-    again = group(ids, near_pairs(rows, threshold), keep=rule)  # type: ignore[arg-type]
-    assert group(ids, near_pairs(rows, 0.7), keep=rule).at(threshold).to_dict() == again.to_dict()  # type: ignore[arg-type]
+    again = group(ids, near_pairs(rows, threshold), keep=rule)
+    raised = group(ids, near_pairs(rows, 0.7), keep=rule).at(threshold)
+    # All but the figures of the two joins, which were different ones.
+    assert {**raised.to_dict(), "work": None} == {**again.to_dict(), "work": None}

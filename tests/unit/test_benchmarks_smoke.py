@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import math
+import os
 import random
 import subprocess
 import sys
@@ -64,6 +65,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write(folder / "scifact" / "qrels_train.tsv", "query_id\tdoc_id\trelevance\n1\t7\t1\n")
     pairs = "".join(f"{sentence(5)}\t{sentence(5)}\t{chance.uniform(0, 5):.2f}\n" for _ in range(30))
     _write(folder / "stsb_multi" / "en-dev.tsv", "sentence1\tsentence2\tscore\n" + pairs)
+    questions = "".join(f"train\t{sentence(7)}\t1\n" for _ in range(300))
+    _write(folder / "query_wellformedness" / "queries.tsv", "split\ttext\trating\n" + questions)
+    matches = [sentence(9) for _ in range(60)]
+    sources = [("A", n, text) for n, text in enumerate(matches)] + [
+        ("B", n, f"{t} x") for n, t in enumerate(matches)
+    ]
+    _write(folder / "dblp_acm" / "records.tsv", "id\ttext\n" + "".join(f"{s}{n}\t{t}\n" for s, n, t in sources))
+    judged = "".join(f"train\tA{n}\tB{n}\t1\ntest\tA{n}\tB{(n + 1) % 60}\t0\n" for n in range(60))
+    judged += "train\tA0\tB9\t0\n"
+    _write(folder / "dblp_acm" / "labelled_pairs.tsv", "split\tid_a\tid_b\tmatch\n" + judged)
     published = "task\tsplit\tsubset\thashing\nSTSBenchmarkMultilingualSTS\tdev\ten\t0.9999\n"
     _write(folder / "published_scores_mteb.tsv", published)
     paragraphs = "\n".join(sentence(30) for _ in range(200)).encode()
@@ -112,6 +123,26 @@ def test_search_compares_with_numpy_and_finds_the_same(data: Path, tmp_path: Pat
     measured = {goal["what"]: goal for goal in report["goals"]}
     assert measured["exact top 10 of 600 x 16 by NumPy's product alone"]["measured"].endswith("0 answers differ")
     assert any("textkin search over 60 records" in what for what in measured)
+
+
+def test_calibration_is_judged_by_true_matches_and_by_counting(data: Path, tmp_path: Path) -> None:
+    small = ["--models", "hashing", "--limit", "300", "--splits", "2", "--work", str(tmp_path / "work")]
+    report, _ = _run("calibration.py", data, tmp_path, *small)
+    linkage, tails = report["tables"]
+    assert float(linkage["rows"][0][2]) > 0.95, "each match is the text and one word more"
+    assert float(linkage["rows"][0][3]) >= float(linkage["rows"][0][2])
+    assert [row[1] for row in tails["rows"]] == ["scifact titles", "stackoverflow titles", "search questions"]
+
+
+def test_calibration_says_what_it_needs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "calibration.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={key: value for key, value in os.environ.items() if key != "TEXTKIN_BENCH_DATA"},
+    )
+    assert "needs the data folder" in done.stdout
 
 
 def test_quality_reports_a_difference_from_what_is_published(data: Path, tmp_path: Path) -> None:

@@ -400,7 +400,10 @@ store.upsert([Record(sys.argv[2], "x", {}, None, (Span(0, 1),))], np.ones((1, 1)
 def older(place: Path) -> None:
     """Take the collection back to the first version of the format."""
     database = apsw.Connection(str(place / DATABASE))
-    database.execute("DROP INDEX records_by_source; PRAGMA user_version = 1")
+    database.execute(
+        "DROP INDEX records_by_source; DROP TABLE removal; DROP TABLE removed_records; "
+        "DROP TABLE removed_passages; PRAGMA user_version = 1"
+    )
     database.close()
 
 

@@ -33,6 +33,8 @@ _NEEDED = (
 _OPTIONAL = (
     ("pyarrow", "parquet"),
     ("scikit-learn", "clusters"),
+    ("faiss-cpu", "faiss"),
+    ("pandas", "pandas"),
     ("sentence-transformers", "torch"),
 )
 _OLDEST_SQLITE = (3, 51, 3)

@@ -90,7 +90,9 @@ def begin(spend: Spend, model: str | None) -> None:
         spend.begin(model)
 
 
-def open_for_reading(place: str, model: str | None = None, base_url: str | None = None) -> Collection:
+def open_for_reading(
+    place: str, model: str | None = None, base_url: str | None = None, budget: Budget | None = None
+) -> Collection:
     """Open a collection that is there; ``model`` is for one that another tool made.
 
     Raises:
@@ -101,7 +103,7 @@ def open_for_reading(place: str, model: str | None = None, base_url: str | None 
 
     if model is not None:
         ensure_weights(model)
-    return Collection(place, model, create=False, base_url=base_url)
+    return Collection(place, model, create=False, base_url=base_url, budget=budget)
 
 
 def open_for_writing(

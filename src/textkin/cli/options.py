@@ -39,6 +39,26 @@ class Words(click.ParamType[str]):
 WORDS = Words()
 
 
+class Threshold(click.ParamType["float | str"]):
+    """A cosine from 0 to 1, or ``auto``."""
+
+    name = "threshold"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        if str(value) == "auto":
+            return "auto"
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= 1:
+            self.fail(f"{value!r} is neither a number from 0 to 1 nor auto", param, ctx)
+        return number
+
+
+THRESHOLD = Threshold()
+
+
 def place_argument(command: _Command) -> _Command:
     """The collection to open; the command gets ``place``."""
     return click.argument("place", metavar="COLLECTION")(command)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from textkin.duplicates.groups import DuplicateReport, Evidence, check_ids, make_report
-from textkin.duplicates.join import MAX_PAIRS, checked_threshold, near_pairs
-from textkin.duplicates.keep import Keep, keep_order, rule_name
+from textkin.duplicates.evidence import Evidence, Vetoed, checked_shape
+from textkin.duplicates.groups import DuplicateReport, check_ids, make_report
+from textkin.duplicates.join import MAX_PAIRS, checked_threshold
+from textkin.duplicates.keep import Keep, content_order, keep_order, rule_name
 from textkin.duplicates.stars import Links
 from textkin.duplicates.unit_rows import Numbers, unit_rows
+from textkin.duplicates.veto import Veto, checked_vetoes, differences, profile, word_key
+from textkin.duplicates.work import Join, exact_join
 from textkin.errors import InputError
 from textkin.text.digest import text_digest, well_formed
-from textkin.types import Progress, Scalar
+from textkin.types import Metadata, Progress, Scalar
 
 
 def find_duplicates(
@@ -27,14 +30,20 @@ def find_duplicates(
     *,
     keep: Keep = "first",
     dates: Sequence[Scalar] | None = None,
+    metadata: Sequence[Metadata] | None = None,
+    rule: str | None = None,
+    veto: str | Iterable[str] = (),
+    groups: str = "stars",
     max_pairs: int = MAX_PAIRS,
     progress: Progress | None = None,
+    join: Join = exact_join,
 ) -> DuplicateReport:
     """Find and group the near-duplicates among records; exact, whatever the order of the records.
 
     Records whose texts are equal (after NFC and with white space collapsed), and then those whose vectors are
     equal, are represented in the join by the one among them that the keep rule prefers; so any number of copies
-    costs nothing. A record with a zero vector is a duplicate by its text only.
+    costs nothing. A record with a zero vector is a duplicate by its text only. Under a keep rule that looks at
+    content, ties are broken by content too, so that the same records in another order give the same groups.
 
     Args:
         ids: unique.
@@ -43,47 +52,83 @@ def find_duplicates(
         threshold: cosine from which two records are near-duplicates.
         keep: see `textkin.duplicates.keep.keep_order`.
         dates: one a record, for ``keep="newest"``.
+        metadata: one a record; only breaks ties between equal texts.
+        rule: what the report calls the keep rule; None: its own name.
+        veto: ``numbers`` and ``negation``: pairs whose texts differ in them are not linked; see
+            `textkin.duplicates.veto`.
+        groups: ``stars``, or ``components``: whatever hangs together by links.
         max_pairs: see `textkin.duplicates.join.near_pairs`.
         progress: called with rows joined and rows in all.
+        join: how the pairs are found.
 
     Raises:
         InputError: ids that repeat, lengths that differ, or whatever `near_pairs` and `keep_order` refuse.
     """
     threshold = checked_threshold(threshold)
+    vetoes, shape = checked_vetoes(veto), checked_shape(groups)
     check_ids(ids)
     rows = unit_rows(vectors)
     if not len(ids) == len(texts) == rows.count:
         raise InputError(f"{len(ids)} ids, {len(texts)} texts and {rows.count} vectors; give one of each a record")
-    order = keep_order(keep, ids, texts, dates)
-    preferred = np.arange(len(ids)) if order is None else order
-    same_text, by_text = _classes([_plain(text) for text in texts], preferred)
+    by_place = isinstance(keep, str) and keep in ("first", "last")
+    ties = None if by_place else content_order(ids, texts, metadata)
+    order = keep_order(keep, ids, texts, dates, ties)
+    preferred = order if order is not None else np.arange(len(ids)) if ties is None else ties
+    same_text, by_text = _classes([plain_digest(text) for text in texts], preferred)
+    # A record's vector is that of the record that stands for its text.
     digests: list[Hashable] = [
         number if rows.zero[number] else hashlib.blake2b(rows.source[number].tobytes(), digest_size=16).digest()
         for number in by_text.tolist()
     ]
-    # A record's vector is that of the record that stands for its text.
     same_vector, stand_in = _classes(digests, preferred)
+    if vetoes:
+        # Only what no veto can tell apart is one record: the others meet as a pair, which may be vetoed.
+        words = [word_key(texts[number]) for number in by_text.tolist()]
+        _, stand_in = _classes(list(zip(digests, words, strict=True)), preferred)
     joined = np.unique(stand_in)
-    pairs = near_pairs(
-        rows.source if len(joined) == rows.count else rows.source[joined],
-        threshold,
-        max_pairs=max_pairs,
-        progress=progress,
-    )
+    pairs = join(rows.source if len(joined) == rows.count else rows.source[joined], threshold, max_pairs, progress)
+    links, vetoed = _sifted(Links(joined[pairs.i], joined[pairs.j], pairs.score), ids, texts, vetoes)
     evidence = Evidence(
         ids=tuple(ids),
-        links=Links(joined[pairs.i], joined[pairs.j], pairs.score),
+        links=links,
         joined_at=threshold,
         order=order,
         stand_in=stand_in,
         same_text=same_text,
         same_vector=same_vector,
-        stats=pairs.stats,
+        work=pairs.work,
+        ties=ties,
+        shape=shape,
+        veto=vetoes,
+        vetoed=vetoed,
+        digests=tuple(text_digest(well_formed(text)) for text in texts),
     )
-    return make_report(evidence, threshold, rule_name(keep))
+    return make_report(evidence, threshold, rule or rule_name(keep))
 
 
-def _plain(text: str) -> bytes:
+def _sifted(
+    links: Links, ids: Sequence[str], texts: Sequence[str], vetoes: Sequence[Veto]
+) -> tuple[Links, tuple[Vetoed, ...]]:
+    """The links that no veto forbids, and the pairs that one does."""
+    if not vetoes:
+        return links, ()
+    profiles = {
+        record: profile(texts[record]) for record in np.unique(np.concatenate([links.i, links.j])).tolist()
+    }
+    allowed = np.ones(len(links.i), dtype=np.bool_)
+    vetoed: list[Vetoed] = []
+    for number, (i, j) in enumerate(zip(links.i.tolist(), links.j.tolist(), strict=True)):
+        first, second = min(i, j), max(i, j)
+        why = differences(profiles[first], profiles[second], vetoes)
+        if why:
+            allowed[number] = False
+            vetoed.append(Vetoed(ids[first], ids[second], float(links.score[number]), why))
+    vetoed.sort(key=lambda pair: -pair.score)
+    return Links(links.i[allowed], links.j[allowed], links.score[allowed]), tuple(vetoed)
+
+
+def plain_digest(text: str) -> bytes:
+    """What makes two texts the same: NFC, white space collapsed."""
     return text_digest(well_formed(" ".join(unicodedata.normalize("NFC", text).split())))
 
 

@@ -5,75 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from textkin.duplicates.drawing import report_svg
+from textkin.duplicates.evidence import Dropped, DuplicateGroup, Evidence, Vetoed, form_groups
+from textkin.duplicates.frames import arrow_table, data_frame
 from textkin.duplicates.join import JoinStats, NearPairs, checked_threshold
-from textkin.duplicates.keep import Keep, keep_order, rule_name
-from textkin.duplicates.stars import Links, Stars, star_groups
-from textkin.duplicates.unit_rows import Numbers
+from textkin.duplicates.keep import Keep, content_order, keep_order, rule_name
+from textkin.duplicates.stars import Links
+from textkin.duplicates.work import Work
 from textkin.errors import InputError
 from textkin.types import Scalar
 
-Reason: TypeAlias = Literal["same text", "same vector", "near"]
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """One record that a kept record stands for.
-
-    Attributes:
-        id: the record's.
-        score: with the kept record; 1.0 for the same text or vector.
-        reason: ``same text`` (but for Unicode form and white space), ``same vector``, or ``near``.
-        via: the record with the same text or vector whose score this is, where that is a third record.
-    """
-
-    id: str
-    score: float
-    reason: Reason
-    via: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicateGroup:
-    """A kept record and those dropped in its favour, highest score first, ties in input order."""
-
-    kept: str
-    dropped: tuple[Dropped, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """What a report was made from, in record numbers; enough to make it again at a higher threshold.
-
-    Attributes:
-        ids: of all records, in input order.
-        links: pairs between records that stand for themselves.
-        joined_at: the lowest score that was looked for.
-        order: of the keep rule; None for ``central``.
-        stand_in: ``(n,)``: the record whose vector was joined for this one (itself, mostly).
-        same_text: ``(n,)``: equal numbers mean equal texts.
-        same_vector: ``(n,)``: equal numbers mean equal vectors.
-        stats: of the join.
-    """
-
-    ids: tuple[str, ...]
-    links: Links
-    joined_at: float
-    order: Numbers | None
-    stand_in: Numbers
-    same_text: Numbers
-    same_vector: Numbers
-    stats: JoinStats | None
+__all__ = ["Dropped", "DuplicateGroup", "DuplicateReport", "check_ids", "group", "make_report"]
 
 
 @dataclass(frozen=True, eq=False)
 class DuplicateReport:
     """Star groups: every dropped record is within the threshold of the record kept in its place.
 
-    No two kept records are near-duplicates of each other. Iterates over its groups; its length is their number.
+    No two kept records are near-duplicates of each other. (Connected components, where they were asked for,
+    promise
+    less: a dropped record may hang on the kept one by a chain.) Iterates over its groups; its length is their
+        number.
 
     Attributes:
         threshold: lowest score of a near-duplicate.
@@ -99,9 +56,19 @@ class DuplicateReport:
         return len(self.evidence.ids)
 
     @property
+    def work(self) -> Work | None:
+        """How the pairs were found; None where that is not known."""
+        return self.evidence.work
+
+    @property
     def stats(self) -> JoinStats | None:
-        """What the join did."""
-        return self.evidence.stats
+        """What the exact join did, the first where it took several; None where there was none."""
+        return self.work.joins[0] if self.work is not None and self.work.joins else None
+
+    @cached_property
+    def vetoed(self) -> tuple[Vetoed, ...]:
+        """Pairs that reach the threshold and are not duplicates because of a veto, best first."""
+        return tuple(pair for pair in self.evidence.vetoed if pair.score >= self.threshold)
 
     @cached_property
     def dropped(self) -> tuple[str, ...]:
@@ -137,12 +104,14 @@ class DuplicateReport:
     @property
     def summary(self) -> str:
         """One line for people."""
+        recall = None if self.work is None else self.work.recall
+        how = "" if recall is None else f"; approximate, {recall.summary}"
         if not self.groups:
-            return f"{self.total:,} records, no near-duplicates at {self.threshold:g}"
+            return f"{self.total:,} records, no near-duplicates at {self.threshold:g}{how}"
         gone, groups = len(self._gone), len(self.groups)
         return (
             f"{self.total:,} records: {gone:,} near-duplicate{'s' * (gone != 1)} at {self.threshold:g} in "
-            f"{groups:,} group{'s' * (groups != 1)}; {self.total - gone:,} kept ({self.keep})"
+            f"{groups:,} group{'s' * (groups != 1)}; {self.total - gone:,} kept ({self.keep}){how}"
         )
 
     def at(self, threshold: float) -> DuplicateReport:
@@ -171,14 +140,31 @@ class DuplicateReport:
             for record in group.dropped
         ]
 
+    def audit(self) -> Iterator[dict[str, Any]]:
+        """One row a dropped record with the vetoes that it passed, then one a pair that was vetoed."""
+        passed = dict.fromkeys(self.evidence.veto, "same")
+        for row in self.rows():
+            yield {"what": "dropped", **row, "threshold": self.threshold, "veto": passed}
+        for pair in self.vetoed:
+            yield {
+                "what": "vetoed",
+                "id": pair.id,
+                "other": pair.other,
+                "score": pair.score,
+                "threshold": self.threshold,
+                "veto": {**passed, **pair.why},
+            }
+
     def to_dict(self) -> dict[str, object]:
         """The whole report as JSON values."""
         return {
             "threshold": self.threshold,
             "keep": self.keep,
+            "shape": self.evidence.shape,
             "records": self.total,
             "kept": self.total - len(self._gone),
             "dropped": len(self._gone),
+            "work": None if self.work is None else self.work.to_dict(),
             "groups": [
                 {
                     "kept": group.kept,
@@ -189,7 +175,39 @@ class DuplicateReport:
                 }
                 for group in self.groups
             ],
+            "vetoed": [
+                {"id": pair.id, "other": pair.other, "score": pair.score, "why": dict(pair.why)}
+                for pair in self.vetoed
+            ],
         }
+
+    def to_arrow(self) -> Any:
+        """`rows` as a ``pyarrow.Table``; scores are float64, everything else strings.
+
+        Raises:
+            MissingDependencyError: pyarrow is not installed (``textkin[parquet]``).
+        """
+        return arrow_table(self.rows())
+
+    def to_pandas(self) -> Any:
+        """`rows` as a ``pandas.DataFrame``.
+
+        Raises:
+            MissingDependencyError: pandas is not installed (``textkin[pandas]``).
+        """
+        return data_frame(self.rows())
+
+    def draw(self, path: str | Path | None = None) -> str:
+        """How many pairs have which score, and how large the groups are, as an SVG drawing.
+
+        Args:
+            path: also write it to this file.
+        """
+        scores = [score for _, _, score in self.pairs]
+        drawing = report_svg(scores, [1 + len(one.dropped) for one in self.groups], self.threshold, self.summary)
+        if path is not None:
+            Path(path).write_text(drawing, encoding="utf-8")
+        return drawing
 
     @cached_property
     def _gone(self) -> frozenset[str]:
@@ -212,7 +230,7 @@ def group(
         pairs: of a join of the records' vectors with each other.
         threshold: at least that of the join; None: the same.
         keep: see `textkin.duplicates.keep.keep_order`.
-        texts: for ``keep="longest"``.
+        texts: for ``keep="longest"``; with them ties are broken by content, else by position.
         dates: for ``keep="newest"``.
 
     Raises:
@@ -227,15 +245,17 @@ def group(
     if not (pairs.i < pairs.j).all():
         raise InputError("these pairs are of two sets of rows; groups need the join of one set with itself")
     own = np.arange(len(ids))
+    ties = None if texts is None or len(texts) != len(ids) else content_order(ids, texts)
     evidence = Evidence(
         ids=tuple(ids),
         links=Links(pairs.i, pairs.j, pairs.score),
         joined_at=pairs.threshold,
-        order=keep_order(keep, ids, texts, dates),
+        order=keep_order(keep, ids, texts, dates, ties),
         stand_in=own,
         same_text=own,
         same_vector=own,
-        stats=pairs.stats,
+        work=Work("exact", len(ids), len(ids), pairs.stats.pairs, (pairs.stats,)),
+        ties=ties,
     )
     chosen = pairs.threshold if threshold is None else checked_threshold(threshold)
     if chosen < pairs.threshold:
@@ -245,24 +265,7 @@ def group(
 
 def make_report(evidence: Evidence, threshold: float, keep: str) -> DuplicateReport:
     """Group the evidence at a threshold that it was joined at, or a higher one."""
-    weights = np.bincount(evidence.stand_in, minlength=len(evidence.ids))
-    stars = star_groups(len(evidence.ids), evidence.links.reaching(threshold), evidence.order, weights)
-    keeper = stars.keeper[evidence.stand_in]
-    members: dict[int, list[int]] = {}
-    for record in np.flatnonzero(keeper != np.arange(len(keeper))).tolist():
-        members.setdefault(int(keeper[record]), []).append(record)
-    groups = tuple(
-        DuplicateGroup(
-            evidence.ids[kept],
-            tuple(
-                sorted(
-                    (_dropped(evidence, stars, record, kept) for record in members[kept]), key=lambda it: -it.score
-                )
-            ),
-        )
-        for kept in sorted(members)
-    )
-    return DuplicateReport(threshold, keep, groups, evidence)
+    return DuplicateReport(threshold, keep, form_groups(evidence, threshold), evidence)
 
 
 def check_ids(ids: Sequence[str]) -> None:
@@ -279,13 +282,3 @@ def _not_looked_for(joined_at: float, threshold: float) -> InputError:
     return InputError(
         f"pairs below {joined_at:g} were not looked for: find duplicates again with threshold={threshold:g}"
     )
-
-
-def _dropped(evidence: Evidence, stars: Stars, record: int, kept: int) -> Dropped:
-    stand_in = int(evidence.stand_in[record])
-    if evidence.same_text[record] == evidence.same_text[kept]:
-        return Dropped(evidence.ids[record], 1.0, "same text")
-    if evidence.same_vector[record] == evidence.same_vector[kept]:
-        return Dropped(evidence.ids[record], 1.0, "same vector")
-    via = evidence.ids[stand_in] if stand_in != record else None
-    return Dropped(evidence.ids[record], float(stars.score[stand_in]), "near", via)

@@ -11,10 +11,14 @@ import numpy as np
 
 from textkin.duplicates.unit_rows import Numbers
 from textkin.errors import InputError
-from textkin.types import Record, Scalar
+from textkin.text.digest import text_digest, well_formed
+from textkin.types import Metadata, Record, Scalar
 
 Rule: TypeAlias = Literal["first", "last", "longest", "newest", "central"]
-Keep: TypeAlias = Rule | Callable[[str], float] | Sequence[float]
+Keep: TypeAlias = Rule | str | Callable[[str], float] | Sequence[float]
+"""A rule, the name of a metadata field where records are at hand, a function, or one number a record."""
+
+RULES: tuple[str, ...] = get_args(Rule)
 
 _MONTHS = {4: "-01-01", 7: "-01"}
 
@@ -26,25 +30,59 @@ def rule_name(keep: Keep) -> str:
     return "function" if callable(keep) else "priorities"
 
 
-def record_dates(records: Sequence[Record], field: str, keep: Keep) -> list[Scalar]:
-    """The dates that ``keep="newest"`` compares, out of the records' metadata.
+def field_values(
+    records: Sequence[Record], keep: Keep, date_field: str | None
+) -> tuple[Keep, list[Scalar] | None, str]:
+    """What `keep_order` needs where the rule looks at metadata.
+
+    Args:
+        records: all.
+        keep: a rule, or the name of a metadata field whose highest value (number or date) stays.
+        date_field: for ``newest``.
+
+    Returns:
+        The rule for `keep_order`, the values that it compares, and the rule's name in reports.
 
     Raises:
-        InputError: another keep rule, which would not look at them, or no record has the field.
+        InputError: a field that no record has, ``newest`` without a field, or a field that the rule would not
+            look at.
     """
-    if keep != "newest":
+    if date_field is not None and keep != "newest":
         raise InputError(f"date_field belongs to keep='newest', not to keep={rule_name(keep)!r}")
-    dates = [record.metadata.get(field) for record in records]
-    if records and all(date is None for date in dates):
+    field = date_field
+    if isinstance(keep, str) and keep not in RULES:
+        field = keep
+    if field is None:
+        return keep, None, rule_name(keep)
+    values = [record.metadata.get(field) for record in records]
+    if records and all(value is None for value in values):
         known = sorted({name for record in records for name in record.metadata})
-        raise InputError(f"no record has the field {field!r}; their fields: {', '.join(known) or 'none'}")
-    return dates
+        rule = "" if keep == "newest" else f", and no keep rule is called so (there are {', '.join(RULES)})"
+        raise InputError(f"no record has the field {field!r}{rule}; their fields: {', '.join(known) or 'none'}")
+    return "newest", values, rule_name(keep)
+
+
+def content_order(ids: Sequence[str], texts: Sequence[str], metadata: Sequence[Metadata] | None = None) -> Numbers:
+    """Record numbers in an order that depends on what the records are, not on where they stand.
+
+    By the digest of the text, then by metadata, then by id; so that the same records in another order, even under
+    ids that count rows, give the same texts to keep.
+    """
+    digests = [text_digest(well_formed(text)) for text in texts]
+    facts = [""] * len(ids) if metadata is None else [repr(sorted(one.items())) for one in metadata]
+    return np.array(
+        sorted(range(len(ids)), key=lambda record: (digests[record], facts[record], ids[record])), dtype=np.int64
+    )
 
 
 def keep_order(
-    keep: Keep, ids: Sequence[str], texts: Sequence[str] | None = None, dates: Sequence[Scalar] | None = None
+    keep: Keep,
+    ids: Sequence[str],
+    texts: Sequence[str] | None = None,
+    dates: Sequence[Scalar] | None = None,
+    ties: Numbers | None = None,
 ) -> Numbers | None:
-    """Record numbers, the one to keep first; ties go to the earlier record.
+    """Record numbers, the one to keep first.
 
     Args:
         keep: ``first`` and ``last`` in input order; ``longest`` by characters of text; ``newest`` by ``dates``;
@@ -53,6 +91,7 @@ def keep_order(
         ids: of all records.
         texts: needed by ``longest``.
         dates: needed by ``newest``: numbers, or ISO 8601 dates and times (UTC without one); None comes last.
+        ties: record numbers in the order that decides between equal ones; None: the earlier record.
 
     Returns:
         None for ``central``, whose order depends on the pairs.
@@ -64,7 +103,8 @@ def keep_order(
     if not isinstance(keep, str):
         values = [keep(record) for record in ids] if callable(keep) else list(keep)
         return _highest_first(
-            [_number(value, record) for value, record in zip(values, _same(values, ids), strict=True)]
+            [_number(value, record) for value, record in zip(values, _same(values, ids), strict=True)],
+            ties,
         )
     if keep == "first":
         return np.arange(count)
@@ -75,12 +115,12 @@ def keep_order(
     if keep == "longest":
         if texts is None:
             raise InputError("keep='longest' needs the texts")
-        return _highest_first([float(len(text)) for text, _ in zip(texts, _same(texts, ids), strict=True)])
+        return _highest_first([float(len(text)) for text, _ in zip(texts, _same(texts, ids), strict=True)], ties)
     if keep == "newest":
         if dates is None:
             raise InputError("keep='newest' needs a date for each record: name the metadata field that holds it")
-        return _newest_first(dates, _same(dates, ids))
-    raise InputError(f"unknown keep rule {keep!r}; choose one of: {', '.join(get_args(Rule))}")
+        return _highest_first(_moments(dates, _same(dates, ids)), ties)
+    raise InputError(f"unknown keep rule {keep!r}; choose one of: {', '.join(RULES)}")
 
 
 def _same(values: Sequence[object], ids: Sequence[str]) -> Sequence[str]:
@@ -96,11 +136,13 @@ def _number(value: float, record: str) -> float:
     return number
 
 
-def _highest_first(values: Sequence[float]) -> Numbers:
-    return np.argsort(-np.asarray(values, dtype=np.float64), kind="stable").astype(np.int64)
+def _highest_first(values: Sequence[float], ties: Numbers | None) -> Numbers:
+    first = np.arange(len(values)) if ties is None else ties
+    numbers = np.asarray(values, dtype=np.float64)[first]
+    return first[np.argsort(-numbers, kind="stable")].astype(np.int64)
 
 
-def _newest_first(dates: Sequence[Scalar], ids: Sequence[str]) -> Numbers:
+def _moments(dates: Sequence[Scalar], ids: Sequence[str]) -> list[float]:
     moments: list[float] = []
     kinds: dict[str, str] = {}
     for value, record in zip(dates, ids, strict=True):
@@ -114,7 +156,7 @@ def _newest_first(dates: Sequence[Scalar], ids: Sequence[str]) -> Numbers:
     if len(kinds) > 1:
         (one, a), (two, b) = kinds.items()
         raise InputError(f"the date of record {a!r} is {one} and that of {b!r} is {two}; they can't be compared")
-    return _highest_first(moments)
+    return moments
 
 
 def _moment(value: str, record: str) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,15 @@ OnSkip: TypeAlias = Callable[[Skipped], None]
 OnNote: TypeAlias = Callable[[str, str], None]
 """Called with (path, encoding) for each file whose encoding had to be guessed."""
 
+OnRow: TypeAlias = Callable[[str, Mapping[str, Any]], None]
+"""Called with (id, values as they were read) for each row of a table that gives a record."""
+
 
 def ignore_skip(skipped: Skipped) -> None:
+    """Take no notice."""
+
+
+def ignore_row(record_id: str, values: Mapping[str, Any]) -> None:
     """Take no notice."""
 
 

@@ -22,7 +22,7 @@ from textkin.text.files import Argument, Found, absolute, check_patterns, find_f
 from textkin.text.json_table import json_table, jsonl_table
 from textkin.text.kinds import TABLES, Kind, kind_of, suffix_of, unreadable_reason
 from textkin.text.markup import html_to_text
-from textkin.text.options import OnNote, OnSkip, ReadOptions, Skipped, ignore_note, ignore_skip
+from textkin.text.options import OnNote, OnRow, OnSkip, ReadOptions, Skipped, ignore_note, ignore_row, ignore_skip
 from textkin.text.parquet_table import parquet_table
 from textkin.text.tables import SeenIds, Table, choose_columns, records_of
 from textkin.types import Record
@@ -34,6 +34,7 @@ def read_inputs(
     options: ReadOptions | None = None,
     on_skip: OnSkip = ignore_skip,
     on_note: OnNote = ignore_note,
+    on_row: OnRow = ignore_row,
     stdin: BinaryIO | None = None,
 ) -> Iterator[Record]:
     """Read texts from wherever they lie, one record at a time.
@@ -49,6 +50,7 @@ def read_inputs(
         options: how to read.
         on_skip: told of each file and row that gave no record.
         on_note: told of each file whose encoding was guessed.
+        on_row: told of each row of a table that gives a record, with all its values as they were read.
         stdin: read for ``-`` instead of the process's own.
 
     Raises:
@@ -72,7 +74,7 @@ def read_inputs(
             raise InputError(f"the pattern {argument.name!r} matches no file")
         if not argument.is_folder:
             _check_kind(argument)
-    return _Reading(options, on_skip, on_note, stdin).records(arguments)
+    return _Reading(options, on_skip, on_note, on_row, stdin).records(arguments)
 
 
 def _check_kind(argument: Argument) -> None:
@@ -84,8 +86,11 @@ def _check_kind(argument: Argument) -> None:
 class _Reading:
     """One call of `read_inputs`."""
 
-    def __init__(self, options: ReadOptions, on_skip: OnSkip, on_note: OnNote, stdin: BinaryIO | None) -> None:
+    def __init__(
+        self, options: ReadOptions, on_skip: OnSkip, on_note: OnNote, on_row: OnRow, stdin: BinaryIO | None
+    ) -> None:
         self._options = options
+        self._on_row = on_row
         self._on_skip = on_skip
         self._on_note = on_note
         self._stdin = stdin
@@ -230,7 +235,7 @@ class _Reading:
                 raise
             self._pass_over(found, str(error).removeprefix(found.name).lstrip(": "))
             return
-        yield from records_of(table, columns, found.name, found.source, self._on_skip, self._ids)
+        yield from records_of(table, columns, found.name, found.source, self._on_skip, self._ids, self._on_row)
 
     def _encoding(self, found: Found, blocks: Callable[[], Iterable[bytes]]) -> str:
         encoding = decode.detect(blocks, self._options.encoding)
@@ -256,7 +261,7 @@ class _Reading:
         if skipped and _is_object(skipped[-1][1]):
             table = jsonl_table(every, "stdin")
             columns = choose_columns(table, self._options, "stdin")
-            yield from records_of(table, columns, "-", "-", self._on_skip, self._ids)
+            yield from records_of(table, columns, "-", "-", self._on_skip, self._ids, self._on_row)
             return
         noted: set[str] = set()
         for number, line in every:

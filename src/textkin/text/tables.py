@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from textkin.errors import InputError
 from textkin.text.digest import well_formed
-from textkin.text.options import OnSkip, ReadOptions, Skipped
+from textkin.text.options import OnRow, OnSkip, ReadOptions, Skipped, ignore_row
 from textkin.types import Record, Scalar
 
 Row: TypeAlias = tuple[int, Mapping[str, Any] | str]
@@ -86,7 +86,13 @@ def choose_columns(table: Table, options: ReadOptions, name: str) -> Columns:
 
 
 def records_of(
-    table: Table, columns: Columns, name: str, source: str, on_skip: OnSkip, seen: SeenIds
+    table: Table,
+    columns: Columns,
+    name: str,
+    source: str,
+    on_skip: OnSkip,
+    seen: SeenIds,
+    on_row: OnRow = ignore_row,
 ) -> Iterator[Record]:
     """One record a row that has a text; the others are named.
 
@@ -117,6 +123,7 @@ def records_of(
             for column, value in values.items()
             if column not in used
         }
+        on_row(record_id, values)
         yield Record(id=record_id, text=text, metadata=metadata, source=source)
     if number == 0:
         on_skip(Skipped(name, "a table without rows", source=source))

@@ -22,12 +22,12 @@ from textkin.errors import (
     StoreNotFoundError,
 )
 from textkin.stores.checks import check_batch_size, checked_queries, checked_records, checked_vectors
-from textkin.stores.local import rows
+from textkin.stores.local import removal, rows
 from textkin.stores.local.connections import Connections
 from textkin.stores.local.exact import best_records
 from textkin.stores.local.filter_sql import filter_sql
 from textkin.stores.local.matrix import FILE, PassageMatrix, forget_matrix, load_matrix, whole_records
-from textkin.stores.local.schema import COLLECTION, DATABASE
+from textkin.stores.local.schema import COLLECTION, DATABASE, DERIVED
 from textkin.stores.lock import HOLDER, LOCK, WriterLock
 from textkin.stores.problems import read_only as read_only_error
 from textkin.stores.problems import translated
@@ -90,6 +90,16 @@ class LocalStore:
     def exact(self) -> bool:
         return True
 
+    @property
+    def folder(self) -> Path:
+        """Where it lies; derived files may be put beside the database."""
+        return self._folder
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it was opened without the right to write."""
+        return self._read_only
+
     def close(self) -> None:
         self._connections.close()
         self._matrix = None
@@ -138,6 +148,37 @@ class LocalStore:
             if gone:
                 self._after_removal()
         return gone
+
+    def delete_undoably(self, ids: Sequence[str], what: str) -> int:
+        """As `delete`, in one transaction that also keeps what goes, in place of what the last such call kept."""
+        with self.writing(what):
+            with self._changing(what) as connection:
+                gone = removal.remove(connection, ids, what)
+            if gone:
+                forget_matrix(self._folder)
+        return gone
+
+    def undo_delete(self) -> int:
+        """Take back the last `delete_undoably`: records, vectors, metadata and order as they were.
+
+        Returns:
+            How many records came back.
+
+        Raises:
+            InputError: nothing is kept, or an id is in use again.
+            ModelMismatchError: the collection holds vectors of another model now.
+        """
+        with self._changing("undo") as connection:
+            return removal.restore(connection, self.url)
+
+    def forget_deleted(self) -> int:
+        """Drop what `delete_undoably` kept. Returns how many records it were."""
+        with self.writing("forget"):
+            with self._changing("forget") as connection:
+                forgotten = removal.forget(connection)
+            if forgotten:
+                self._after_removal()
+        return forgotten
 
     @contextmanager
     def writing(self, what: str) -> Iterator[None]:
@@ -262,7 +303,7 @@ class LocalStore:
             )
         if self._folder.is_dir():
             with translated(self._folder, COLLECTION.cure):
-                own = (LOCK, HOLDER, FILE, DATABASE)
+                own = (LOCK, HOLDER, FILE, DATABASE, *DERIVED)
                 other = next((item for item in self._folder.iterdir() if not item.name.startswith(own)), None)
             if other is not None:
                 raise ForeignFileError(

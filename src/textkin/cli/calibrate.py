@@ -1,0 +1,212 @@
+"""``textkin calibrate``: what each threshold would find and miss in these texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from textkin._progress import bar
+from textkin.cli.fetching import begin, ensure_model_of, open_for_reading
+from textkin.cli.file_records import FileRecords, embed_files
+from textkin.cli.kept_file import check_writable
+from textkin.cli.money import spent_lines, telling_at_a_stop
+from textkin.cli.options import (
+    budget_of,
+    budget_options,
+    engine_options,
+    read_options,
+    read_options_of,
+    server_option,
+)
+from textkin.cli.output import Column, form_options, talk, write_object, write_rows
+from textkin.duplicates.calibration import about
+
+if TYPE_CHECKING:
+    from textkin.collection import Collection
+    from textkin.duplicates.calibration import Calibration
+    from textkin.duplicates.labels import LabelledPair
+    from textkin.models.resolve import Precision
+
+_COPIES = 256
+_FROM = 0.5
+_STEPS = 5
+
+
+_COLUMNS = (
+    Column("threshold", lambda value: f"{value:.2f}", right=True),
+    Column("found", about, right=True),
+    Column("false", about, right=True),
+    Column("interval", right=True),
+    Column("missed", lambda value: f"{value:.1%}", right=True),
+    Column("advice"),
+)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="COLLECTION|FILE...")
+@click.option(
+    "--labels",
+    metavar="PAIRS.csv",
+    help="Pairs that somebody judged: two ids (or texts) and 1 or 0 a line. Then auto is their best F1.",
+)
+@click.option(
+    "--copies",
+    type=click.IntRange(min=0),
+    default=_COPIES,
+    show_default=True,
+    help="How many lightly edited copies of texts to embed, to see which are missed; 0 for none.",
+)
+@click.option("--plot", metavar="FILE.svg", help="Draw thresholds against found, false and missed.")
+@click.option("--all", "every", is_flag=True, help="All thresholds from 0.3 in steps of 0.01, also in the table.")
+@click.option("--model", metavar="NAME", help="For files: a model's name or folder. [default: all-MiniLM-L6-v2]")
+@server_option
+@read_options
+@engine_options
+@budget_options
+@click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped in files.")
+@form_options
+def calibrate(
+    paths: tuple[str, ...],
+    labels: str | None,
+    copies: int,
+    plot: str | None,
+    every: bool,
+    model: str | None,
+    base_url: str | None,
+    precision: Precision | None,
+    device: str,
+    threads: int | None,
+    verbose: bool,
+    form: str | None,
+    **given: Any,
+) -> None:
+    """Which threshold? Estimate from your texts and model what each would find, and what it would miss.
+
+    found: pairs of different texts that reach the threshold. false: pairs that would reach it by chance,
+    extrapolated from random pairs, with a 90 % interval. missed: share of lightly edited copies (typos, case,
+    punctuation, a word dropped …) that stay below. For a collection the result is kept, and
+    textkin duplicates --threshold auto uses it.
+
+    \b
+    textkin calibrate notes.kin --plot thresholds.svg
+    textkin calibrate reviews.jsonl --labels judged.csv
+    """
+    from textkin.cli.duplicates import is_collection
+    from textkin.duplicates.labels import read_labels
+    from textkin.models.spending import Spend
+
+    check_writable(plot)
+    judged = None if labels is None else read_labels(labels)
+    budget = budget_of(given)
+    if is_collection(paths):
+        with open_for_reading(paths[0], None, base_url, budget) as collection:
+            spend = collection.spend
+            if copies or labels:
+                ensure_model_of(collection)
+            with telling_at_a_stop(spend), bar("scoring") as progress:
+                found = collection.calibrate(labels, copies=copies, progress=progress)
+    else:
+        engine = {"device": device, "precision": precision or "float32", "threads": threads, "base_url": base_url}
+        spend = Spend(budget)
+        with telling_at_a_stop(spend), spend.counting():
+            begin(spend, model)
+            read = embed_files(paths, read_options_of(given), model, engine, verbose)
+            found = calibrate_files(read, judged, copies)
+    spent = spend.spent()
+    if form == "json":
+        write_object(found.to_dict() | ({} if spent.model is None else {"spent": spent.to_dict()}))
+    elif form is not None:
+        write_rows(found.rows(), (), form)
+    else:
+        _write_table(found, every)
+    if plot is not None:
+        found.draw(plot)
+    _tell(found)
+    for line in spent_lines(spent):
+        talk(line)
+
+
+def calibrate_files(
+    read: FileRecords, labels: list[LabelledPair] | None = None, copies: int = _COPIES
+) -> Calibration:
+    """Calibrate on the records of files."""
+    from textkin.jobs.deduplicating import calibrate_records, embedder
+    from textkin.ledger import Ledger
+
+    with Ledger() as ledger, bar("scoring") as progress:
+        return calibrate_records(
+            read.records,
+            read.vectors,
+            embedder(read.model.unwrap, lambda: ledger),
+            model=read.model.info.name,
+            fingerprint=read.model.info.fingerprint,
+            labels=labels,
+            copies=copies,
+            progress=progress,
+        )
+
+
+def auto_threshold(collection: Collection) -> float:
+    """The threshold that ``auto`` stands for, told with its reason; calibrates where that was not done."""
+    with bar("calibrating") as progress:
+        found = collection.calibrated(progress=progress)
+    tell_auto(found)
+    return found.threshold
+
+
+def tell_auto(found: Calibration) -> None:
+    """Say which threshold ``auto`` takes, and why."""
+    talk(f"threshold {found.threshold:g}: {found.why}")
+
+
+def _write_table(found: Calibration, every: bool) -> None:
+    from textkin.duplicates.calibration import ADVICE
+
+    advice = {low: f"{name}: {low:g}" + (f" to {high:g}" if high < 1 else "") for name, low, high in ADVICE}
+    chosen = round(found.threshold, 2)
+    rows = []
+    for level in found.levels:
+        hundredths = round(level.threshold * 100)
+        is_chosen = abs(level.threshold - chosen) < 0.005
+        if not every and not is_chosen and (level.threshold < _FROM or hundredths % _STEPS):
+            continue
+        marks = ["auto"] if is_chosen else []
+        marks += [advice[level.threshold]] if level.threshold in advice else []
+        rows.append(
+            {
+                "threshold": level.threshold,
+                "found": level.found,
+                "false": level.false,
+                "interval": f"{about(level.false_low)} to {about(level.false_high)}",
+                "missed": level.missed,
+                "advice": ", ".join(marks),
+            }
+        )
+    write_rows(rows, _COLUMNS, None)
+
+
+def _tell(found: Calibration) -> None:
+    low, high = found.window
+    beyond = "" if high >= 1 else f"; duplicates show above, so the curve is extrapolated beyond {high:.2f}"
+    talk(
+        f"{found.texts:,} different texts of {found.records:,} records, {found.model}; random pairs of "
+        f"{found.sampled:,} texts, curve fitted from {low:.2f} to {high:.2f}{beyond}"
+    )
+    if not found.fitted:
+        talk("warning: the scores don't follow the curve well; take the expected false pairs as a rough guide")
+    if found.copies:
+        worst = sorted(found.at(found.threshold).missed_by.items(), key=lambda item: -item[1])[:3]
+        named = ", ".join(f"{kind} {share:.0%}" for kind, share in worst if share)
+        talk(f"{found.copies:,} edited copies; missed most at {found.threshold:g}: {named or 'none'}")
+    if found.labels is not None:
+        one = found.labels
+        at = "; ".join(f"{p:.3f} at recall {r:g} (threshold {t:.3f})" for r, p, t in one.precision_at)
+        talk(
+            f"{one.pairs:,} labelled pairs, {one.same:,} the same: best F1 {one.f1:.3f} at {one.threshold:.3f}, "
+            f"average precision {one.average_precision:.3f}; precision {at}"
+        )
+    tell_auto(found)
+    talk(
+        "the usual advice (0.95 near-copies, 0.7 to 0.85 related, 0.5 to 0.7 loosely) knows no texts and no model"
+    )

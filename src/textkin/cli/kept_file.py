@@ -1,0 +1,83 @@
+"""Files that ``textkin duplicates`` writes: the records that stay, and the audit of those that go."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from textkin.errors import InputError
+from textkin.stores.problems import from_system
+
+if TYPE_CHECKING:
+    from textkin.types import Record
+
+
+def kept_rows(
+    records: Iterable[Record], rows: Mapping[str, Mapping[str, Any]], kept: Iterable[str]
+) -> Iterator[Mapping[str, Any]]:
+    """The rows of the records that stay, with all their fields as they were read.
+
+    A record that came from no table has its id, its text and its metadata.
+    """
+    staying = frozenset(kept)
+    for record in records:
+        if record.id in staying:
+            yield rows.get(record.id) or {**record.metadata, "id": record.id, "text": record.text}
+
+
+def write_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write rows to a file: CSV or TSV by its suffix, else JSON Lines; complete under its name, or not at all.
+
+    Returns:
+        How many.
+
+    Raises:
+        StoreError: the place can't be written.
+    """
+    place = Path(path)
+    unfinished = place.with_name(place.name + ".new")
+    suffix = place.suffix.lower()
+    try:
+        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            if suffix in (".csv", ".tsv"):
+                count = _write_table(file, rows, "\t" if suffix == ".tsv" else ",")
+            else:
+                count = _write_jsonl(file, rows)
+        unfinished.replace(place)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise from_system(error, place) from error
+    return count
+
+
+def check_writable(path: str | None) -> None:
+    """Refuse a place that can't hold a file before any work is done.
+
+    Raises:
+        InputError: its folder isn't there, or it is a folder.
+    """
+    if path is not None and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+        raise InputError(f"{path} can't be written: give a file in a folder that exists")
+
+
+def _write_jsonl(file: TextIO, rows: Iterable[Mapping[str, Any]]) -> int:
+    count = 0
+    for row in rows:
+        file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+        count += 1
+    return count
+
+
+def _write_table(file: TextIO, rows: Iterable[Mapping[str, Any]], between: str) -> int:
+    listed = list(rows)
+    columns = list(dict.fromkeys(column for row in listed for column in row))
+    writer = csv.DictWriter(file, columns, delimiter=between, lineterminator="\n")
+    writer.writeheader()
+    for row in listed:
+        writer.writerow(
+            {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in row.items()}
+        )
+    return len(listed)

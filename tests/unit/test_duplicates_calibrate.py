@@ -1,0 +1,294 @@
+"""Calibration: the fitted tail against a known law, duplicates kept out of it, labels, copies, the file."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import textkin
+from textkin.duplicates.calibrate import calibrate
+from textkin.duplicates.calibration import Calibration, load_calibration
+from textkin.duplicates.labels import LabelledPair, judge, read_labels
+from textkin.duplicates.null import BINS, LOW, WIDTH, sample_null
+from textkin.duplicates.perturb import EDITS, edited
+from textkin.duplicates.tail import fit_tail
+from textkin.errors import FileReadError, InputError
+from textkin.models.hashing import HashingModel
+from textkin.types import Matrix
+
+D = 24
+
+
+def cloud(count: int, seed: int) -> np.ndarray:
+    """Unit rows scattered evenly over the sphere: the law of their cosines is known."""
+    made = np.random.default_rng(seed).normal(size=(count, D))
+    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+
+
+def share_above(threshold: float) -> float:
+    """Probability that two random unit vectors score higher: the density is (1 - s²)^((D - 3) / 2)."""
+    grid = np.linspace(-1, 1, 100_001)
+    density = (1 - grid**2) ** ((D - 3) / 2)
+    return float(density[grid >= threshold].sum() / density.sum())
+
+
+def run(vectors: np.ndarray, **options: object) -> Calibration:
+    texts = [f"text {n}" for n in range(len(vectors))]
+    return calibrate(texts, vectors, model="toy", fingerprint="ab" * 32, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_tail_far_beyond_the_sample_is_that_of_the_law(seed: int) -> None:
+    tail = fit_tail(sample_null(cloud(1500, seed)).histogram())
+    assert tail.good
+    pairs = 1500 * 1499 / 2
+    for threshold in (0.6, 0.7, 0.75):
+        expected = share_above(threshold) * pairs
+        predicted = tail.above()[round((threshold - LOW) / WIDTH)]
+        assert 0.5 < predicted / expected < 2, (threshold, predicted, expected)
+    assert share_above(0.75) * pairs < 20  # of a million pairs
+
+
+def test_duplicates_are_kept_out_of_the_null() -> None:
+    clean = cloud(1500, 5)
+    dice = np.random.default_rng(6)
+    near = clean[:400] + 0.3 / np.sqrt(D) * dice.normal(size=(400, D))
+    mixed = np.concatenate([clean, near / np.linalg.norm(near, axis=1, keepdims=True)]).astype(np.float32)
+    found = run(mixed)
+    assert found.window[1] < 0.95
+    true = [level.found - share_above(level.threshold) * 1900 * 1899 / 2 for level in found.levels]
+    assert max(true) > 390
+    for level in found.levels:
+        expected = share_above(level.threshold) * 1900 * 1899 / 2
+        if 0.5 <= level.threshold <= 0.7:
+            assert 0.5 < level.false / expected < 2, level
+    assert 0.75 <= found.threshold <= 0.95
+    chosen = found.at(found.threshold)
+    assert chosen.found > 380
+    assert chosen.false_high < 20
+    assert "highest estimated F1" in found.why
+
+
+def test_where_there_is_nothing_to_find_chance_decides() -> None:
+    found = run(cloud(1000, 8))
+    level = found.at(found.threshold)
+    assert level.false_high < 1
+    assert found.at(found.threshold - 0.01).false_high >= 1
+    assert "no threshold finds more pairs than are expected by chance" in found.why
+
+
+def test_the_interval_covers_what_other_texts_give() -> None:
+    """The expected number at 0.6 lies in the 90 % interval nearly always."""
+    expected = share_above(0.6) * 600 * 599 / 2
+    inside = 0
+    for seed in range(12):
+        level = run(cloud(600, 100 + seed)).at(0.6)
+        assert level.false_low < level.false < level.false_high
+        inside += level.false_low <= expected <= level.false_high
+    assert inside >= 8
+
+
+def test_the_null_counts_every_pair_once_whatever_the_size() -> None:
+    for count in (2, 23, 24, 25, 100, 1100):
+        some = cloud(count, 1)
+        null = sample_null(some)
+        histogram = null.histogram()
+        assert histogram.sum() == null.pairs == count * (count - 1) // 2
+        scores = (some.astype(np.float64) @ some.astype(np.float64).T)[np.triu_indices(count, 1)]
+        truth = np.bincount(np.clip(((scores - LOW) / WIDTH).astype(int), 0, BINS - 1), minlength=BINS)
+        assert np.abs(np.cumsum(histogram) - np.cumsum(truth)).max() <= 2 + null.pairs * 1e-4  # float32 at an edge
+
+
+def test_equal_texts_do_not_count(tmp_path: Path) -> None:
+    some = cloud(300, 2)
+    texts = [f"text {n}" for n in range(300)]
+    plain = calibrate(texts, some, model="toy", fingerprint="ab" * 32)
+    copies = calibrate(
+        texts + [f" text  {n}" for n in range(200)],
+        np.concatenate([some, some[:200]]),
+        model="toy",
+        fingerprint="ab" * 32,
+    )
+    assert (copies.records, copies.texts) == (500, 300)
+    assert copies.levels == plain.levels
+
+
+def test_a_sample_of_many_estimates_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = cloud(3000, 3)
+    some[1500:] = some[:1500] + 0.05 * np.random.default_rng(1).normal(size=(1500, D))
+    some = (some / np.linalg.norm(some, axis=1, keepdims=True)).astype(np.float32)
+    whole = run(some)
+    small = sample_null
+    monkeypatch.setattr("textkin.duplicates.calibrate.sample_null", lambda v, **kw: small(v, most=800, **kw))
+    part = run(some)
+    assert (whole.sampled, part.sampled) == (3000, 800)
+    for threshold in (0.5, 0.8, 0.9):
+        assert part.at(threshold).found == pytest.approx(whole.at(threshold).found, rel=0.1)
+
+
+@pytest.mark.parametrize("vectors", [np.ones((1, 4)), np.ones((100, 4)), cloud(20, 0)])
+def test_too_little_to_calibrate(vectors: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"different texts|too few|too much alike"):
+        run(vectors.astype(np.float32))
+
+
+def test_edits_change_a_little_and_always_the_same() -> None:
+    text = "The quick brown Fox, it seems, jumps over twelve lazy dogs near the river bank today."
+    for kind in EDITS:
+        copy = edited(text, kind)
+        assert copy != text
+        assert copy == edited(text, kind)
+        assert abs(len(copy) - len(text)) < 20
+    for odd in ("", "a", "1", "語", "!", "ab"):
+        for kind in EDITS:
+            assert isinstance(edited(odd, kind), str)
+    assert edited("one two", "words swapped") == "two one"
+    assert edited("Hello, you!", "punctuation") == "Hello you"
+    assert edited(text, "white space").split() == text.split()
+
+
+def test_missed_copies_are_those_below() -> None:
+    words = (["red", "blue", "green"], ["cat", "dog", "hen", "cow"], ["runs", "sits", "eats", "sleeps", "barks"])
+    texts = [f"{a} {b} {c} over there" for a, b, c in itertools.product(*words)]
+    model = HashingModel()
+    seen: list[str] = []
+
+    def embed(some: Sequence[str]) -> tuple[Matrix, Sequence[int]]:
+        seen.extend(some)
+        vectors = model.embed(some).vectors.copy()
+        vectors[0] = 0
+        return vectors, [0]
+
+    found = calibrate(texts, model.embed(texts).vectors, model="h", fingerprint="ab" * 32, embed=embed, copies=40)
+    assert (len(seen), found.copies) == (40, 39)  # one was refused
+    missed = [level.missed for level in found.levels]
+    assert missed == sorted(missed)  # type: ignore[type-var]
+    assert set(found.levels[0].missed_by) <= set(EDITS)
+    assert found.at(0.99).missed_by["white space"] == 0
+    assert found.at(0.99).missed_by["typos"] > 0.5
+
+
+def test_labels_against_scikit_learn() -> None:
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    dice = np.random.default_rng(0)
+    same = dice.random(400) < 0.3
+    scores = np.round(0.5 + 0.2 * same + 0.1 * dice.normal(size=400), 2)  # many ties
+    found = judge(scores, same.tolist())
+    precision, recall, _ = precision_recall_curve(same, scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    assert found.f1 == pytest.approx(f1.max())
+    assert found.average_precision == pytest.approx(average_precision_score(same, scores))
+    assert found.precision_at[1][1] == pytest.approx(precision[recall >= 0.9].max())
+    chosen = scores >= found.threshold
+    assert (chosen & same).sum() / chosen.sum() == pytest.approx(found.precision)
+    with pytest.raises(InputError, match="of 2 labelled pairs 2 are the same"):
+        judge(np.array([0.5, 0.6]), [True, True])
+
+
+def test_reading_labels(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("\ufeffid1,id2,label\na,b,1\n\nc,d,0\n", encoding="utf-8")
+    assert read_labels(path) == [LabelledPair("a", "b", True), LabelledPair("c", "d", False)]
+    path.write_text('split,one,two,same\ntrain,"a, b",c,True\ntest,d,e,no\n')
+    assert read_labels(path) == [LabelledPair("a, b", "c", True), LabelledPair("d", "e", False)]
+    (tmp_path / "labels.tsv").write_text("one\ttwo\tmatch\na\tb\tyes\n")
+    assert read_labels(tmp_path / "labels.tsv") == [LabelledPair("a", "b", True)]
+    for content, message in (
+        ("a,b,1\nc,d,maybe\n", "line 2"),
+        ("x,y,z\n", "no labelled pair"),
+        ("", "no labelled"),
+    ):
+        path.write_text(content)
+        with pytest.raises(InputError, match=message):
+            read_labels(path)
+    with pytest.raises(FileReadError):
+        read_labels(tmp_path / "none.csv")
+    path.write_bytes(b"\xff\xfe,b,1\n")
+    with pytest.raises(FileReadError, match="UTF-8"):
+        read_labels(path)
+
+
+def test_the_saved_file_is_the_same_again_and_damage_is_none(tmp_path: Path) -> None:
+    found = run(cloud(200, 4), labels=(np.array([0.9, 0.2, 0.8]), [True, False, True]))
+    path = tmp_path / "calibration.json"
+    assert found.save(path)
+    assert load_calibration(path, "ab" * 32) == found
+    assert load_calibration(path, "cd" * 32) is None
+    facts = json.loads(path.read_text())
+    for broken in ("", "[]", "{}", json.dumps({**facts, "levels": 3}), json.dumps({**facts, "format": 99})):
+        path.write_text(broken)
+        assert load_calibration(path, "ab" * 32) is None
+    (tmp_path / "file").write_text("")
+    assert not found.save(tmp_path / "file" / "calibration.json")
+
+
+def test_the_drawing_is_svg(tmp_path: Path) -> None:
+    found = run(cloud(200, 4))
+    ET.fromstring(found.draw(tmp_path / "a.svg"))
+    ET.fromstring(dataclasses.replace(found, levels=found.levels[:1]).draw())
+    assert "false pairs expected" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> textkin.Collection:
+    dice = np.random.default_rng(0)
+    words = [f"word{n}" for n in range(60)]
+    texts = [" ".join(dice.choice(words, 12)) for _ in range(200)]
+    texts += [text + " again" for text in texts[:40]]
+    made = textkin.Collection(tmp_path / "n.kin", "hashing")
+    made.add(texts, ids=[f"r{n}" for n in range(len(texts))])
+    return made
+
+
+def test_auto_is_computed_once_and_kept_for_the_fingerprint(notes: textkin.Collection, tmp_path: Path) -> None:
+    assert notes.calibration() is None
+    report = notes.duplicates("auto")
+    kept = notes.calibration()
+    assert kept is not None
+    assert report.threshold == kept.threshold
+    assert len(report.dropped) == 40
+    stamp = (tmp_path / "n.kin" / "calibration.json").stat().st_mtime_ns
+    notes.add("one more text that is new")
+    notes.duplicates("auto")
+    assert (tmp_path / "n.kin" / "calibration.json").stat().st_mtime_ns == stamp
+    notes.add([f"another text number {n} of a different kind" for n in range(60)])
+    assert notes.calibrated().records == 301  # a quarter more: calibrated again
+
+
+def test_auto_of_a_part_is_that_of_the_whole(notes: textkin.Collection) -> None:
+    assert notes.duplicates("auto", where={"nobody": "has this"}).total == 0
+    kept = notes.calibration()
+    assert kept is not None
+    assert kept.records == 240
+
+
+def test_labels_by_id_and_by_text_choose_the_threshold(notes: textkin.Collection, tmp_path: Path) -> None:
+    text = {record.id: record.text for record in notes.records()}
+    with (tmp_path / "l.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        for n in range(20):
+            writer.writerow([f"r{n}", f"r{200 + n}", 1])
+            writer.writerow([text[f"r{n}"], text[f"r{n + 50}"], 0])
+        writer.writerow([text["r60"], text["r60"] + " a text of nobody", 1])
+    found = notes.calibrate(tmp_path / "l.csv", copies=0)
+    assert found.labels is not None
+    assert (found.labels.pairs, found.labels.same, found.labels.f1) == (41, 21, 1.0)
+    assert notes.duplicates("auto").threshold == found.threshold == pytest.approx(found.labels.threshold, abs=1e-4)
+    again = notes.calibrate([("r1", "r201", True), ("r1", "r2", False)])
+    assert again.labels is not None
+    assert again.labels.pairs == 2
+    assert again.copies > 0
+
+
+def test_an_empty_collection_has_nothing_to_calibrate(tmp_path: Path) -> None:
+    with textkin.Collection(tmp_path / "e.kin", "hashing") as empty, pytest.raises(InputError, match="is empty"):
+        empty.calibrate()

@@ -28,6 +28,7 @@ PACKAGES = (
     "torch",
     "sentence-transformers",
     "transformers",
+    "llvmlite",
 )
 
 

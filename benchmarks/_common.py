@@ -35,6 +35,7 @@ PACKAGES = (
     "lancedb",
     "psycopg",
     "pgvector",
+    "llvmlite",
 )
 
 

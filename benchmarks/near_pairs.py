@@ -7,7 +7,8 @@ run one after the other; the clock's ratio and that of processor time are given,
 work on the machine. With ``--peer-python`` (an interpreter with semhash 0.5 and sentence-transformers) both run on
 the same vectors in the same run. Completeness: eleven sets of vectors, six
 thresholds and each way that the join may choose, pair by pair against float64.
-``--scale`` joins that many rows with the mean and covariance of the real ones, after a tenth of them.
+``--scale`` joins that many rows too: the file's own where it has as many, else rows with the mean and covariance
+of the real ones.
 """
 
 from __future__ import annotations
@@ -262,12 +263,19 @@ def peers(python: str, file: Path, rows: int, vectors: Array, report: Report) ->
         say(report.goals[-1].measured)
 
 
-def scale(real: Array, rows: int, report: Report) -> None:
-    table = Table("Growth at 0.95", ["rows", "pairs found", "join", "processor time", "skipped", "peak memory"])
-    for count in (rows // 10, rows):
-        vectors = np.empty((count, real.shape[1]), dtype=np.float32)
-        for number, at in enumerate(range(0, count, _CHUNK)):
-            vectors[at : at + _CHUNK] = like_file(real, 10 + number)(min(_CHUNK, count - at))
+def scale(file: Path, real: Array, rows: int, report: Report) -> None:
+    """Joins of many rows: those of the file as they lie there, where it has as many, else rows like its first."""
+    whole = np.load(file, mmap_mode="r")
+    kind = "real rows, mapped from the file" if len(whole) >= rows else "made like the real rows"
+    columns = ["rows", "pairs found", "join", "processor time", "skipped", "peak memory, all rows read"]
+    table = Table(f"Growth at 0.95 ({kind})", columns)
+    for count in (min(len(real), rows // 2), rows):
+        if len(whole) >= rows:
+            vectors = whole[:count]
+        else:
+            vectors = np.empty((count, real.shape[1]), dtype=np.float32)
+            for number, at in enumerate(range(0, count, _CHUNK)):
+                vectors[at : at + _CHUNK] = like_file(real, 10 + number)(min(_CHUNK, count - at))
         clock, processor, pairs = timed(partial(near_pairs, vectors, 0.95))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         stats = pairs.stats
@@ -298,7 +306,7 @@ def main() -> None:
     report.goals.append(Goal("complete", "every pair, no other", f"{pairs} of {pairs} joins", True))
     report.tables.append(table)
     if options.scale:
-        scale(real, options.scale, report)
+        scale(options.vectors, real, options.scale, report)
     report.notes.append(
         f"Load of the machine while measuring: {os.getloadavg()[1]:.1f} runnable processes on {cores()} cores; "
         "ratios of processor time are the steadier ones."

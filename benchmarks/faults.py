@@ -292,6 +292,7 @@ def killed_run(provider: str, kills: int, share: float, texts: Texts, folder: Pa
         for turn in range(kills):
             left = len(texts.good) - len(run.kept())
             mark = len(server.billing.texts) + int(chance.uniform(0, 2 * left / (kills - turn + 1)))
+            before = server.billing.texts.copy()
             process = run.start(server)
             while process.poll() is None and len(server.billing.texts) <= mark:
                 time.sleep(0.001)
@@ -299,20 +300,23 @@ def killed_run(provider: str, kills: int, share: float, texts: Texts, folder: Pa
             if process.wait() != -9:
                 break  # it was done before
             run.outcome.kills += 1
-            _judge_kill(run, server)
+            _judge_kill(run, server, before)
         return run.finished(run.answered(run.start(server)), server, run.outcome.kills * IN_FLIGHT * texts.request)
 
 
-def _judge_kill(run: Run, server: ProviderServer) -> None:
-    """What was paid is in the ledger, but for the requests in flight."""
+def _judge_kill(run: Run, server: ProviderServer, before: Counter[tuple[str, str, str]]) -> None:
+    """What this process paid is in the ledger, but for the requests in flight."""
     time.sleep(0.1)  # requests that were on their way are still charged
-    charged = {digest for _, _, digest in server.billing.texts} - {text_digest(text) for text in CANARIES}
+    charged = server.billing.texts.copy()
     kept = run.kept()
-    lost = len(charged - kept)
+    canaries = {text_digest(text) for text in CANARIES}
+    paid_now = {key[2] for key, count in charged.items() if count > before[key]} - canaries
+    lost = len(paid_now - kept)
     if lost > IN_FLIGHT * run.texts.request:
         run.wrong(f"{lost} paid texts were lost by one kill, {IN_FLIGHT} x {run.texts.request} were in flight")
-    if kept - charged:
-        run.wrong(f"{len(kept - charged)} texts are in the ledger and were never answered")
+    unpaid = len(kept - {digest for _, _, digest in charged})
+    if unpaid:
+        run.wrong(f"{unpaid} texts are in the ledger and were never answered")
 
 
 def main() -> int:

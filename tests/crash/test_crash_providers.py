@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -79,3 +82,30 @@ def script(name: str) -> ModuleType:
         return importlib.import_module(name)
     finally:
         sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_all_that_was_paid(tmp_path: Path) -> None:
+    faults = script("faults")
+    texts = [f"text number {number}" for number in range(2000)]
+    source = tmp_path / "texts.jsonl"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    model = "openai:text-embedding-3-small?dimensions=16"
+    command = [sys.executable, "-m", "textkin", "embed", str(source), "-o", "v.npy", "--model", model]
+    with faults.ProviderServer(latency=0.4) as server:
+        environment = {**os.environ, **server.environment, "TEXTKIN_DATA": str(tmp_path / "data")}
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, cwd=tmp_path)
+        end = time.monotonic() + 60
+        while len(server.billing.texts) < 12 + 8 * 64 and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1)  # so that the next eight are on their way
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    paid = {digest for _, _, digest in server.billing.texts}
+    with faults.Ledger(tmp_path / "data" / "ledger.db") as ledger:
+        fingerprint = ledger.models()[0].fingerprint
+        digests = {faults.text_digest(text) for text in texts}
+        kept = ledger.recall(fingerprint, "", [bytes.fromhex(digest) for digest in digests])
+    assert {digest.hex() for digest in kept} == paid & digests
+    assert 0 < len(kept) < len(texts)

@@ -166,6 +166,7 @@ def _postgresql(hnsw: bool) -> Native:
 
 NATIVE: dict[str, Native] = {
     "local": numpy_alone,
+    "arrays": numpy_alone,
     "chroma": chroma_folder,
     "chroma server": chroma_server,
     "qdrant": qdrant_folder,

@@ -27,7 +27,7 @@ _UPSERT = 5000
 _GOAL = 0.5
 FEWER = {"qdrant": 5_000}
 """Rows of stores that are not made for more: Qdrant's local mode says so itself, and takes minutes to fill."""
-STORES = ("local", "chroma", "chroma server", "qdrant", "lancedb", "postgresql", "postgresql hnsw")
+STORES = ("local", "arrays", "chroma", "chroma server", "qdrant", "lancedb", "postgresql", "postgresql hnsw")
 
 
 @dataclass(slots=True)
@@ -138,8 +138,8 @@ def places(names: Sequence[str]) -> Iterator[Callable[[str, Path], tuple[str, st
             number[0] += 1
             ours, theirs = str(folder / "ours"), str(folder / "theirs")
             collection = f"ours{number[0]}"
-            if name == "local":
-                return f"{ours}.kin", f"{theirs}.npy"
+            if name in ("local", "arrays"):
+                return f"{ours}.kin" if name == "local" else f"{ours}.npy", f"{theirs}.npy"
             if name == "chroma server":
                 return f"chroma+http://{chroma}/{collection}", f"{chroma}/theirs{number[0]}"
             if name.startswith("postgresql"):

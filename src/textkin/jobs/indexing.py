@@ -19,6 +19,8 @@ from textkin.types import Model, Progress, Record, Scalar, Store
 
 _BATCH_RECORDS = 256
 _BATCH_CHARACTERS = 300_000
+_LARGEST = 16
+_QUICK = 1.0
 
 
 @dataclass(slots=True)
@@ -215,14 +217,18 @@ def _shifted(progress: Progress | None, done: int, total: int | None) -> Progres
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Batches, twice as large while one takes under a second: then a provider has enough to answer side by side."""
     batch: list[Record] = []
-    characters = 0
+    characters, size = 0, 1
     for record in records:
         batch.append(record)
         characters += len(record.text)
-        if len(batch) >= _BATCH_RECORDS or characters >= _BATCH_CHARACTERS:
+        if len(batch) >= size * _BATCH_RECORDS or characters >= size * _BATCH_CHARACTERS:
+            given = time.monotonic()
             yield batch
             batch, characters = [], 0
+            if time.monotonic() - given < _QUICK:
+                size = min(2 * size, _LARGEST)
     if batch:
         yield batch
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from textkin.jobs import indexing
@@ -10,8 +12,8 @@ from textkin.types import Record
 
 def sizes(seconds: float, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     now = [0.0]
-    monkeypatch.setattr(indexing.time, "monotonic", lambda: now[0])
-    found = []
+    monkeypatch.setattr(indexing, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    found: list[int] = []
     for batch in indexing._batches(Record(str(number), "x") for number in range(20_000)):
         found.append(len(batch))
         now[0] += seconds

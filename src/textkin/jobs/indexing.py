@@ -217,7 +217,7 @@ def _shifted(progress: Progress | None, done: int, total: int | None) -> Progres
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Batches, twice as large while one takes under a second: then a provider has enough to answer side by side."""
+    """Batches, twice as large while one takes under a second, so that a provider has enough to do side by side."""
     batch: list[Record] = []
     characters, size = 0, 1
     for record in records:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from queue import Empty, SimpleQueue
 
 import numpy as np
 import pytest
@@ -226,6 +227,38 @@ def test_ctrl_c_waits_for_what_is_on_its_way_and_sends_nothing_more() -> None:
         got.extend(row for part in parts for row in part.rows)
     waiting.join()
     assert len(got) == len(sent) == 28
+
+
+def test_answers_that_come_with_the_end_of_the_last_thread_are_given_after_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from textkin.models.providers import work
+
+    class Late:
+        """Interrupts the first look, and lets the second find nothing just before all threads end."""
+
+        def __init__(self) -> None:
+            self._kept: SimpleQueue[object] = SimpleQueue()
+            self._looks = 0
+            self.put, self.empty = self._kept.put, self._kept.empty
+
+        def get(self, timeout: float) -> object:
+            self._looks += 1
+            if self._looks == 1:
+                raise KeyboardInterrupt
+            if self._looks == 2:
+                for thread in threading.enumerate():
+                    if thread.name.startswith("textkin-"):
+                        thread.join()
+                raise Empty
+            return self._kept.get(timeout=timeout)
+
+    monkeypatch.setattr(work, "SimpleQueue", Late)
+    got: list[int] = []
+    parts = send_all(vectors_of, ["0 x", "1 x"], [1, 1], RequestLimits(2, 1000), QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        got.extend(row for part in parts for row in part.rows)
+    assert got == [0, 1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")

@@ -385,7 +385,8 @@ def test_the_wait_that_is_asked_for() -> None:
     assert wait_asked({"retry-after": "3", "retry-after-ms": "250"}) == 0.25
     assert wait_asked(at(30)) == pytest.approx(30, abs=2)
     assert wait_asked(at(-30)) == 0
-    for nonsense in ("-1", "soon", "inf", "nan", "Wed, 99 Foo 2026 07:28:00 GMT"):
+    dates = ("Wed, 99 Foo 2026 07:28:00 GMT", f"1 Jan {10**20} 00:00:00")
+    for nonsense in ("-1", "soon", "inf", "nan", *dates):
         assert wait_asked({"retry-after": nonsense}) is None
 
 

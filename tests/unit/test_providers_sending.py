@@ -445,3 +445,19 @@ def test_what_always_fails_is_narrowed_down_only_while_others_are_answered() -> 
     answers = send_texts(send, [f"{n} x" for n in range(40)], size=40)
     assert isinstance(answers.stopped, ProviderError)
     assert not answers.failed
+
+
+def test_a_text_that_is_sent_alone_and_always_fails_does_not_stand_in_the_way_of_the_others() -> None:
+    calls: Counter[str] = Counter()
+
+    def send(texts: list[str]) -> Answered:
+        calls.update(texts)
+        if "13 x" in texts:
+            raise PassingError("HTTP 500", 0.0, of_content=True)
+        return Answered(np.ones((len(texts), 2), dtype=np.float32))
+
+    answers = send_texts(send, [f"{n} x" for n in range(40)], size=1)
+    assert list(answers.failed) == [13]
+    assert answers.stopped is None
+    assert len(answers.done) == 39
+    assert calls["13 x"] == QUICK.tries  # a good one that fails now and then is not set aside sooner

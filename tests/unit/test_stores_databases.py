@@ -17,6 +17,7 @@ from textkin.errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
+from textkin.stores.options import format_options, parse_options
 from textkin.stores.points import PointStore
 from textkin.stores.resolve import is_database, open_store, without_password
 from textkin.types import ModelInfo, Record, Span, StoreHeader
@@ -30,6 +31,12 @@ def test_addresses(tmp_path: Path) -> None:
     assert is_database("postgresql://h/d")
     assert not is_database("notes.kin")
     assert "secret" not in without_password("postgresql://me:secret@h/d?sslpassword=secret&x=1")
+    for unescaped in ("sec/ret", "sec@ret", "sec:ret", "/secret"):
+        assert "ret" not in without_password(f"postgresql://me:{unescaped}@h/d?application_name=x")
+    assert without_password("postgresql://me@h:5432/d") == "postgresql://me@h:5432/d"
+    options = parse_options("options=-c%20work_mem%3D1MB&password=a+b")
+    assert options == {"options": "-c work_mem=1MB", "password": "a+b"}
+    assert format_options(options) == "?options=-c%20work_mem%3D1MB&password=a%2Bb"  # as libpq reads it
     with pytest.raises(InputError, match="unknown option 'colour'"):
         open_store(f"chroma:{tmp_path / 'c'}?colour=red")
     with pytest.raises(InputError, match="milvus: store"):

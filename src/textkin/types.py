@@ -81,7 +81,7 @@ class ModelInfo:
         max_tokens: tokens that the model reads of one text, special tokens included; None: no limit known.
         fingerprint: 64 hex digits, a digest of everything that changes a vector.
         role_sensitive: whether a query's vector differs from the same text's vector as a document.
-        precision: ``float32`` or ``int8``.
+        precision: ``float32``, ``int8``, ``float16`` or ``bfloat16``.
         details: further facts to show (pooling, licence, device …), never used for comparison.
     """
 

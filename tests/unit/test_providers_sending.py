@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from queue import Empty, SimpleQueue
 
 import numpy as np
 import pytest
@@ -228,6 +229,38 @@ def test_ctrl_c_waits_for_what_is_on_its_way_and_sends_nothing_more() -> None:
     assert len(got) == len(sent) == 28
 
 
+def test_answers_that_come_with_the_end_of_the_last_thread_are_given_after_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from textkin.models.providers import work
+
+    class Late:
+        """Interrupts the first look, and lets the second find nothing just before all threads end."""
+
+        def __init__(self) -> None:
+            self._kept: SimpleQueue[object] = SimpleQueue()
+            self._looks = 0
+            self.put, self.empty = self._kept.put, self._kept.empty
+
+        def get(self, timeout: float) -> object:
+            self._looks += 1
+            if self._looks == 1:
+                raise KeyboardInterrupt
+            if self._looks == 2:
+                for thread in threading.enumerate():
+                    if thread.name.startswith("textkin-"):
+                        thread.join()
+                raise Empty
+            return self._kept.get(timeout=timeout)
+
+    monkeypatch.setattr(work, "SimpleQueue", Late)
+    got: list[int] = []
+    parts = send_all(vectors_of, ["0 x", "1 x"], [1, 1], RequestLimits(2, 1000), QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        got.extend(row for part in parts for row in part.rows)
+    assert got == [0, 1]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
 def test_ctrl_c_ends_a_backoff_at_once() -> None:
     asked = threading.Event()
@@ -352,7 +385,8 @@ def test_the_wait_that_is_asked_for() -> None:
     assert wait_asked({"retry-after": "3", "retry-after-ms": "250"}) == 0.25
     assert wait_asked(at(30)) == pytest.approx(30, abs=2)
     assert wait_asked(at(-30)) == 0
-    for nonsense in ("-1", "soon", "inf", "nan", "Wed, 99 Foo 2026 07:28:00 GMT"):
+    dates = ("Wed, 99 Foo 2026 07:28:00 GMT", f"1 Jan {10**20} 00:00:00")
+    for nonsense in ("-1", "soon", "inf", "nan", *dates):
         assert wait_asked({"retry-after": nonsense}) is None
 
 
@@ -411,3 +445,19 @@ def test_what_always_fails_is_narrowed_down_only_while_others_are_answered() -> 
     answers = send_texts(send, [f"{n} x" for n in range(40)], size=40)
     assert isinstance(answers.stopped, ProviderError)
     assert not answers.failed
+
+
+def test_a_text_that_is_sent_alone_and_always_fails_does_not_stand_in_the_way_of_the_others() -> None:
+    calls: Counter[str] = Counter()
+
+    def send(texts: list[str]) -> Answered:
+        calls.update(texts)
+        if "13 x" in texts:
+            raise PassingError("HTTP 500", 0.0, of_content=True)
+        return Answered(np.ones((len(texts), 2), dtype=np.float32))
+
+    answers = send_texts(send, [f"{n} x" for n in range(40)], size=1)
+    assert list(answers.failed) == [13]
+    assert answers.stopped is None
+    assert len(answers.done) == 39
+    assert calls["13 x"] == QUICK.tries  # a good one that fails now and then is not set aside sooner

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from textkin.errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
+from textkin.stores.options import format_options, parse_options
 from textkin.stores.points import PointStore
 from textkin.stores.resolve import is_database, open_store, without_password
 from textkin.types import ModelInfo, Record, Span, StoreHeader
@@ -30,6 +34,12 @@ def test_addresses(tmp_path: Path) -> None:
     assert is_database("postgresql://h/d")
     assert not is_database("notes.kin")
     assert "secret" not in without_password("postgresql://me:secret@h/d?sslpassword=secret&x=1")
+    for unescaped in ("sec/ret", "sec@ret", "sec:ret", "/secret"):
+        assert "ret" not in without_password(f"postgresql://me:{unescaped}@h/d?application_name=x")
+    assert without_password("postgresql://me@h:5432/d") == "postgresql://me@h:5432/d"
+    options = parse_options("options=-c%20work_mem%3D1MB&password=a+b")
+    assert options == {"options": "-c work_mem=1MB", "password": "a+b"}
+    assert format_options(options) == "?options=-c%20work_mem%3D1MB&password=a%2Bb"  # as libpq reads it
     with pytest.raises(InputError, match="unknown option 'colour'"):
         open_store(f"chroma:{tmp_path / 'c'}?colour=red")
     with pytest.raises(InputError, match="milvus: store"):
@@ -51,6 +61,58 @@ def test_a_collection_that_chroma_made_is_refused_and_left_alone(tmp_path: Path)
         store.write_header(header(2))
     store.close()
     assert theirs.get()["ids"] == ["a"]
+
+
+def test_a_table_that_others_made_with_lancedb_is_refused_and_left_alone(tmp_path: Path) -> None:
+    import lancedb
+
+    theirs = lancedb.connect(tmp_path / "l")
+    theirs.create_table("theirs", data=[{"id": 1, "vector": [1.0, 0.0]}])
+    store = open_store(f"lancedb:{tmp_path / 'l'}?collection=theirs")
+    with pytest.raises(InputError, match="made by another program"):
+        store.write_header(header(2))
+    store.close()
+    assert theirs.list_tables().tables == ["theirs"]
+
+
+def test_lancedb_closes_while_somebody_else_writes(tmp_path: Path) -> None:
+    first, second = (open_store(f"lancedb:{tmp_path / 'l'}", timeout=0.1) for _ in range(2))
+    first.write_header(header(2))
+    first.upsert([Record("a", "x", {}, None, (Span(0, 1),))], np.eye(1, 2, dtype=np.float32))
+    with second.writing("a long job"):
+        first.close()  # all was written, and only small files would be joined
+    assert second.count() == 1
+    second.close()
+
+
+def test_what_stands_before_a_chroma_server_is_named() -> None:
+    answers = {"/auth/identity": {"user_id": "", "tenant": "t", "databases": ["d"]}}
+    place = {"id": "0" * 32, "name": "d", "tenant": "t"}
+    broken = False
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            return
+
+        def do_GET(self) -> None:
+            found = next((told for path, told in answers.items() if self.path.endswith(path)), place)
+            missing = "/collections/" in self.path
+            told = {"error": "NotFoundError", "message": "none"} if missing else found
+            self.send_response(502 if broken else 404 if missing else 200)
+            self.end_headers()
+            self.wfile.write(b"<html>bad gateway" if broken else json.dumps(told).encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        store = open_store(f"chroma+http://127.0.0.1:{server.server_address[1]}/notes")
+        assert store.header is None
+        broken = True
+        with pytest.raises(StoreError, match="bad gateway"):
+            store.count()
+        server.shutdown()
+    with pytest.raises(StoreError, match="ConnectError"):
+        store.count()
+    store.close()
 
 
 def test_postgresql_hides_its_password_and_names_the_trouble(postgresql_url: str) -> None:

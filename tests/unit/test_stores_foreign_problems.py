@@ -82,6 +82,26 @@ def test_a_folder_that_keeps_changing_is_not_read(tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "copy").exists()
 
 
+def test_a_file_that_goes_while_a_folder_is_copied_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from textkin.stores.foreign import chroma
+
+    (tmp_path / "db").mkdir()
+    (tmp_path / "db" / "kept").write_text("x")
+    (tmp_path / "db" / "passing").write_text("x")
+    copyfile = chroma.shutil.copyfile
+
+    def vanishing(source: str, target: str) -> str:
+        (tmp_path / "db" / "passing").unlink(missing_ok=True)
+        return str(copyfile(source, target))
+
+    monkeypatch.setattr(chroma.time, "sleep", lambda _: None)
+    monkeypatch.setattr(chroma.shutil, "copyfile", vanishing)
+    chroma.copy_at_rest(tmp_path / "db", tmp_path / "copy")
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["kept"]
+
+
 @pytest.fixture
 def table(postgresql_url: str) -> Iterator[Callable[[str, Sequence[Sequence[Any]]], str]]:
     """Makes the table ``things`` from its columns and rows; gives its place."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from textkin._optional import require
-from textkin.errors import InputError, StoreError, StoreNotFoundError
+from textkin.errors import InputError, StoreError, StoreNotFoundError, TextkinError
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
 from textkin.stores.points.encoding import is_plain
@@ -56,7 +56,8 @@ class ChromaPoints:
         timeout: float = 10.0,
     ) -> None:
         chromadb = require("chromadb", extra="chroma")
-        self._errors = (chromadb.errors.ChromaError, ValueError, ConnectionError, RuntimeError)
+        web = require("httpx", extra="chroma").HTTPError
+        self._errors = (chromadb.errors.ChromaError, web, ValueError, ConnectionError, RuntimeError)
         self._internal: type[Exception] = chromadb.errors.InternalError
         self._name = name
         self._lock: WriterLock | None = None
@@ -255,8 +256,13 @@ class ChromaPoints:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except self._errors as error:
-            raise StoreError(f"{self.url}: Chroma answered: {type(error).__name__}: {error}") from error
+        except TextkinError:
+            raise
+        except Exception as error:
+            # For an answer that is not its own, such as a gateway's, Chroma's client raises a bare Exception.
+            if type(error) is not Exception and not isinstance(error, self._errors):
+                raise
+            raise StoreError(f"{self.url}: Chroma answered: {type(error).__name__}: {error!s:.300}") from error
 
 
 def can_filter(leaf: Compare | In) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from textkin._optional import require
-from textkin.errors import StoreError, StoreNotFoundError
+from textkin.errors import InputError, StoreError, StoreLockedError, StoreNotFoundError
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
 from textkin.types import Vector
@@ -71,7 +71,8 @@ class LancePoints:
 
     def close(self) -> None:
         if self._writes:
-            self._tidy()
+            with suppress(StoreLockedError):  # all is written; who writes now joins the files at his end
+                self._tidy()
 
     @contextmanager
     def _held(self, what: str) -> Iterator[None]:
@@ -94,6 +95,7 @@ class LancePoints:
     def read_header(self) -> str | None:
         table = self._table(self._header_name)
         if table is None:
+            self._refuse_others()
             return None
         with self._translated():
             rows = table.to_arrow().column("header").to_pylist()
@@ -216,6 +218,17 @@ class LancePoints:
                     return None
                 self._tables[name] = self._database.open_table(name)
         return self._tables[name]
+
+    def _refuse_others(self) -> None:
+        """Refuse a table that has rows, but no header: another program made it."""
+        table = self._table(self._name)
+        with self._translated():
+            theirs = table is not None and table.count_rows() > 0
+        if theirs:
+            raise InputError(
+                f"{self.url} was made by another program: it doesn't say which model its vectors are of; name "
+                "another collection (?collection=NAME)"
+            )
 
     def _existing(self) -> Any:
         table = self._table(self._name)

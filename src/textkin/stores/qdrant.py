@@ -134,7 +134,7 @@ class QdrantPoints:
         if header is None:
             raise InputError(
                 f"{self.url} was made by another program: it doesn't say which model its vectors are of. "
-                "Name the model to search it, or name another collection to write to"
+                "Name another collection"
             )
         return str(header)
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from textkin.errors import InputError
 from textkin.stores.arrays import ArrayStore
 from textkin.stores.foreign import ForeignStore, Reader
 from textkin.stores.foreign.npy import npy_reader
 from textkin.stores.local import LocalStore
+from textkin.stores.options import format_options, parse_options
 from textkin.stores.points import Points, PointStore
 from textkin.types import Store
 
@@ -82,7 +83,7 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
         without_password(written),
         found.group(1).lower(),
         address[found.end() :],
-        dict(parse_qsl(query, keep_blank_values=True)),
+        parse_options(query),
         create and not read_only,
         timeout,
     )
@@ -119,8 +120,8 @@ def array_path(place: str | Path) -> Path | None:
 
 
 def without_password(url: str) -> str:
-    """The same address with ``***`` where its password stands."""
-    hidden = re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
+    """The same address with ``***`` where its password stands, also one whose signs should have been escaped."""
+    hidden = re.sub(r"(://[^/@:?]*):[^?]*@", r"\1:***@", url)
     return re.sub(r"((?:^|[?&])\w*(?:password|key|token)=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)
 
 
@@ -196,10 +197,8 @@ def _postgresql(place: Place) -> Points | Reader:
     index = place.option("index", "none")
     if index not in ("none", "hnsw"):
         raise InputError(f"{place.shown}: index is hnsw or none, not {index!r}")
-    rest = urlencode(place.options)  # libpq's own options
-    place.options.clear()
     return PgVectorPoints(
-        f"postgresql:{place.rest}" + (f"?{rest}" if rest else ""),
+        _libpq_address(place),
         shown=place.shown,
         name=name,
         hnsw=index == "hnsw",
@@ -215,10 +214,14 @@ def _table(place: Place) -> Reader:
         name: place.options.pop(name) for name in ("id", "text", "vector", "metadata") if name in place.options
     }
     columns = TableColumns(place.options.pop("table"), **told)
-    rest = urlencode(place.options)  # libpq's own options
+    return TableReader(_libpq_address(place), url=place.shown, columns=columns, timeout=place.timeout)
+
+
+def _libpq_address(place: Place) -> str:
+    """What PostgreSQL's own library takes; the options that are left are for it."""
+    options = dict(place.options)
     place.options.clear()
-    address = f"postgresql:{place.rest}" + (f"?{rest}" if rest else "")
-    return TableReader(address, url=place.shown, columns=columns, timeout=place.timeout)
+    return f"postgresql:{place.rest}{format_options(options)}"
 
 
 def _folder(place: Place) -> Path:

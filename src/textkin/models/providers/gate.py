@@ -28,7 +28,7 @@ def wait_asked(headers: Mapping[str, str]) -> float | None:
         except ValueError:
             try:
                 when = parsedate_to_datetime(value)
-            except ValueError:
+            except (ValueError, OverflowError):
                 continue
             seconds = max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
         if 0 <= seconds < float("inf"):

@@ -78,8 +78,10 @@ def send_all(
                 work.stop.set()
                 continue
             except Empty:
-                # Where the interrupt met a thread's start, nobody knows whether it lives: they are looked at.
-                if interrupt is not None and not any(thread.is_alive() for thread in threads):
+                # Where the interrupt met a thread's start, nobody knows whether it lives: they are looked at. What
+                # the last of them told just before it ended is still to be given.
+                alive = any(thread.is_alive() for thread in threads)
+                if interrupt is not None and not alive and work.news.empty():
                     break
                 continue
             if news is None:

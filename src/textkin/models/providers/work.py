@@ -131,6 +131,8 @@ class Work:
         """The rows' vectors; None when the work was stopped meanwhile."""
         tokens = sum(self._tokens[row] for row in rows)
         enough = _SUSPICIOUS - 1 if narrowed and len(rows) > 1 else _SUSPICIOUS
+        if len(rows) == 1 and not narrowed:
+            enough = self._patience.tries  # one text that was sent alone: only where all else was in vain
         failures = suspicious = 0
         while self._slot() and self._gate.enter(tokens, self.stop):
             before = self._answered
@@ -145,7 +147,7 @@ class Work:
             if not passing.crowded or self._answered == before:
                 failures += 1
             suspicious = suspicious + 1 if passing.of_content else 0
-            if suspicious == enough and (narrowed or len(rows) > 1) and self._answers_others():
+            if suspicious == enough and self._answers_others():
                 raise _Suspect(f"the provider fails at it again and again: {passing.reason}")
             self._give_up(passing, failures)
             wait = passing.wait

@@ -109,21 +109,30 @@ def copy_at_rest(folder: Path, target: Path) -> None:
     Raises:
         StoreLockedError: another program wrote to it each time.
     """
-    try:
-        for number in range(_TRIES):
-            before = _states(folder)
-            shutil.copytree(folder, target, copy_function=shutil.copyfile)
-            if _states(folder) == before:
+    for number in range(_TRIES):
+        try:
+            if _copied(folder, target):
                 return
-            shutil.rmtree(target)
-            time.sleep(0.1 * 2**number)
-    except FileNotFoundError:  # gone between being listed and being read
+        except OSError as error:
+            raise from_system(error, folder) from error
         shutil.rmtree(target, ignore_errors=True)
-    except shutil.Error as error:
-        raise StoreError(f"{folder} can't be read: {error}") from error
-    except OSError as error:
-        raise from_system(error, folder) from error
+        time.sleep(0.1 * 2**number)
     raise StoreLockedError(f"{folder} is being written by another program; wait until it is done, then try again")
+
+
+def _copied(folder: Path, target: Path) -> bool:
+    """Copy; False where a file changed or went meanwhile."""
+    try:
+        before = _states(folder)
+        try:
+            shutil.copytree(folder, target, copy_function=shutil.copyfile)
+        except shutil.Error as error:
+            if _states(folder) == before:
+                raise StoreError(f"{folder} can't be read: {error}") from error
+            return False
+        return _states(folder) == before
+    except FileNotFoundError:  # gone between being listed and being read
+        return False
 
 
 def _states(folder: Path) -> dict[str, tuple[int, int]]:

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import numpy as np
 import numpy.typing as npt
 
 from textkin.errors import FileReadError, InputError
 from textkin.stores.foreign.reader import Row
+from textkin.stores.options import parse_options
 from textkin.text.options import ReadOptions, Skipped
 from textkin.text.read import read_inputs
 from textkin.types import Record
@@ -122,7 +122,7 @@ def npy_reader(place: str | Path) -> NpyReader | None:
     path = Path(written)
     if path.suffix.lower() != ".npy" or not path.is_file() or _is_ours(path):
         return None
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    options = parse_options(query)
     unknown = next((name for name in options if name not in _OPTIONS), None)
     if unknown is not None:
         raise InputError(f"{place}: unknown option {unknown!r}; there are " + ", ".join(_OPTIONS))

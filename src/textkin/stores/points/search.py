@@ -46,6 +46,11 @@ class _Best:
         """The k best, ties in order of insertion."""
         return sorted(self._seen.values(), key=lambda item: (-item[0], item[1].order))[: self._k]
 
+    @property
+    def full(self) -> bool:
+        """Whether there are k."""
+        return len(self._seen) >= self._k
+
     def certain(self, lowest: float) -> bool:
         """Whether nothing below ``lowest`` can be among the k best."""
         best = self.ranked()
@@ -86,8 +91,12 @@ def search_points(
         best = _Best(query, k, wanted)
         found = points.nearest(query, count, asked)
         lowest = best.take(read_point(point, points.url) for point in found)
-        if len(found) < count or best.certain(lowest):
+        # An index that is not exact may run dry before it has come to all that satisfy a filter.
+        dry = len(found) < count
+        if best.certain(lowest) or (dry and (points.exact or best.full)):
             return best.ranked()
+        if dry:
+            break
         count = points.most if count < points.most < count * _GROWTH else count * _GROWTH
     best = _Best(query, k, wanted)
     for page in points.pages(In(KIND, kinds) if asked is None else asked, vectors=True):

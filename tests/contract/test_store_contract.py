@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -529,3 +531,42 @@ def test_threads_replace_and_delete_in_one_object(store: Store) -> None:
 def test_closing_twice_is_fine(store: Store) -> None:
     store.close()
     store.close()
+
+
+@pytest.mark.parametrize("reopen", sorted(set(STORES) - {"local", "arrays"}), indirect=True)
+@pytest.mark.parametrize("work", ["delete", "replace"])
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_record_whose_change_was_cut_off_does_not_look_whole(
+    store: Store, reopen: Open, work: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is left, indexing the old text again finds that it has to be written, and then all is there."""
+    old = Record("a", "one two three", {}, None, (Span(0, 3), Span(4, 7), Span(8, 13)))
+    new = Record("a", "one", {}, None, (Span(0, 3), Span(0, 3)))
+    rows = unit(3, 5)
+    store.upsert([old], rows)
+    change = partial(store.delete, ["a"]) if work == "delete" else partial(store.upsert, [new], unit(2, 6))
+    with monkeypatch.context() as patched:
+        die_after(step, store, patched)
+        with pytest.raises(KeyboardInterrupt):
+            change()
+    again = reopen()
+    assert again.digests(["a"]).get("a") != record_digest(old)
+    again.upsert([old], rows)
+    assert again.digests(["a"]) == {"a": record_digest(old)}
+    assert [hit.span for query in rows for hit in again.search(query[None, :], 1)[0]] == list(old.spans)
+    assert again.delete(["a"]) == 1
+    assert again.count() == 0
+
+
+def die_after(writes: int, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database's next writes are done; the one after them is not."""
+    calls = [0]
+
+    def dying(real: Callable[[Any], None], given: Sequence[Any]) -> None:
+        calls[0] += bool(given)
+        if calls[0] > writes:
+            raise KeyboardInterrupt
+        real(given)
+
+    for name in ("put", "remove"):
+        monkeypatch.setattr(store._points, name, partial(dying, getattr(store._points, name)))

@@ -26,6 +26,7 @@ from textkin.models.hashing import HashingModel
 from textkin.models.providers.openai import OpenAIModel
 from textkin.models.providers.requests import Patience
 from textkin.models.providers.servers import address, on_this_machine
+from textkin.models.spending import Spend
 from textkin.testing import Asked, ProviderServer
 
 KEY = "sk-canary-0123456789abcdef"
@@ -94,6 +95,15 @@ def test_a_collection_sends_nothing_to_a_server_that_the_user_did_not_name(tmp_p
         assert server.billing.requests == asked
         with textkin.Collection(place, base_url=elsewhere) as notes:
             assert len(notes.search("a cat")) == 1
+
+
+def test_the_first_request_is_tried_again_and_counted_once() -> None:
+    with serving(["429", "reset", None]) as server, Spend().counting() as spend:
+        model = textkin.load_model("openai:own", base_url=server.openai_url)
+        assert model.dimensions == 24
+        assert spend.spent().tokens == server.billing.tokens
+    with serving(["500"] * 10) as server, pytest.raises(ProviderError, match="3 times in a row"):
+        OpenAIModel("own", base_url=server.openai_url, patience=QUICK)
 
 
 def test_the_same_model_at_another_address_is_the_same(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pinecone_server import KEY, pinecone_server
 from qdrant_server import qdrant_server
 from textkin.errors import (
     CredentialsError,
+    ForeignFileError,
     InputError,
     ReadOnlyError,
     StoreError,
@@ -174,6 +175,25 @@ def test_pinecone_splits_waits_and_refuses_by_name(monkeypatch: pytest.MonkeyPat
         with pytest.raises(CredentialsError) as caught:
             open_store("pinecone:wide/notes")
         assert "pcsk_wrong" not in str(caught.value)
+
+
+def test_a_namespace_of_another_program_is_refused_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pinecone
+
+    with pinecone_server() as server:
+        monkeypatch.setenv("PINECONE_CONTROLLER_HOST", server.url)
+        monkeypatch.setenv("PINECONE_API_KEY", KEY)
+        store = open_store("pinecone:shared/ours")
+        store.write_header(header(4))
+        client = pinecone.Pinecone()
+        index = client.Index(host=client.describe_index("shared").host)
+        index.upsert(vectors=[{"id": "x", "values": [1.0, 0.0, 0.0, 0.0]}], namespace="theirs")
+        theirs = open_store("pinecone:shared/theirs")
+        with pytest.raises(ForeignFileError, match="1 vectors in this namespace"):
+            theirs.write_header(header(4))
+        assert list(index.fetch(ids=["x"], namespace="theirs").vectors) == ["x"]
+        for opened in (store, theirs, index, client):
+            opened.close()
 
 
 def test_qdrant_server_takes_its_key_and_large_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

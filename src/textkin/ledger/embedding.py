@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +18,7 @@ from textkin.ledger.recognising import refuse_replaced
 from textkin.models.fingerprint import canary_vectors
 from textkin.models.spending import current_spend
 from textkin.text.digest import text_digest, well_formed
-from textkin.types import Embedded, Matrix, Model, PartwiseModel, Progress, Role
+from textkin.types import Embedded, Matrix, Model, ModelInfo, PartwiseModel, Progress, Role
 from textkin.vectors.similarity import normalize
 
 _UNIT_TOLERANCE = 1e-6
@@ -119,33 +120,16 @@ def embed(
             whole_block = whole_block[: affordable(model, fitting_texts, role, spend)]
         start += len(whole_block)
         sent = [whole[rows_of[digest][0]] for digest in whole_block]
-        for places, answer in _answers(model, sent, role, work, [rows_of[digest] for digest in whole_block]):
-            if answer.billed is None:
-                spend.settle(0, int(np.sum(answer.tokens)))
-            part = [whole_block[place] for place in places]
-            owners = [rows_of[digest] for digest in part]
-            answered = [
-                place
-                for place in range(len(part))
-                if place not in answer.failed and place not in answer.unanswered
-            ]
-            for place, reason in answer.failed.items():
-                work.fail(owners[place], reason)
-            if len(answered) < len(part):
-                answer = _rows(answer, answered)
-                part, owners = [part[place] for place in answered], [owners[place] for place in answered]
-            vectors = checked(answer, [name_of(rows[0]) for rows in owners], info.name, info.dimensions)
-            if ledger is not None and part:
-                vectors = ledger.put(
-                    info.fingerprint, key, part, vectors, tokens=answer.tokens, truncated=answer.truncated
-                )
-            cut = frozenset(answer.truncated)
-            for place, rows in enumerate(owners):
-                work.take(rows, Remembered(vectors[place], int(answer.tokens[place]), place in cut))
-            tokens += int(np.sum(answer.tokens))
-            work.report(0)
-            if answer.stopped is not None:
-                raise answer.stopped
+        owned = [rows_of[digest] for digest in whole_block]
+        # Closed whatever happens: a ledger that can't be written must not leave requests running.
+        with closing(_answers(model, sent, role, work, owned)) as answers:
+            for places, answer in answers:
+                if answer.billed is None:
+                    spend.settle(0, int(np.sum(answer.tokens)))
+                part = [whole_block[place] for place in places]
+                tokens += _keep(answer, part, [owned[place] for place in places], work, ledger, info, key, name_of)
+                if answer.stopped is not None:
+                    raise answer.stopped
         if not partwise:
             fitting = max(len(whole_block), 1) * _BLOCK_SECONDS / max(time.monotonic() - began, 1e-3)
             size = int(min(block, max(_LEAST_BLOCK, fitting)))
@@ -154,9 +138,51 @@ def embed(
     return LedgerResult(work.vectors, from_ledger, embedded, tuple(sorted(work.truncated)), tokens, failed)
 
 
+def _keep(
+    answer: Embedded,
+    part: list[bytes],
+    owners: list[list[int]],
+    work: _Work,
+    ledger: Ledger | None,
+    info: ModelInfo,
+    key: str,
+    name_of: Callable[[int], str],
+) -> int:
+    """Check one answer, put it into the ledger, then into the work; returns its tokens.
+
+    Args:
+        answer: of the model.
+        part: digest of each of its texts.
+        owners: rows of each of its texts.
+        work: that gets the vectors.
+        ledger: None keeps nothing.
+        info: of the model.
+        key: the role, where it makes a difference.
+        name_of: how an error names the text of a row.
+    """
+    for place, reason in answer.failed.items():
+        work.fail(owners[place], reason)
+    answered = [
+        place for place in range(len(part)) if place not in answer.failed and place not in answer.unanswered
+    ]
+    if len(answered) < len(part):
+        answer = _rows(answer, answered)
+        part, owners = [part[place] for place in answered], [owners[place] for place in answered]
+    vectors = checked(answer, [name_of(rows[0]) for rows in owners], info.name, info.dimensions)
+    if ledger is not None and part:
+        vectors = ledger.put(
+            info.fingerprint, key, part, vectors, tokens=answer.tokens, truncated=answer.truncated
+        )
+    cut = frozenset(answer.truncated)
+    for place, rows in enumerate(owners):
+        work.take(rows, Remembered(vectors[place], int(answer.tokens[place]), place in cut))
+    work.report(0)
+    return int(np.sum(answer.tokens))
+
+
 def _answers(
     model: Model, texts: Sequence[str], role: Role, work: _Work, owners: list[list[int]]
-) -> Iterator[tuple[Sequence[int], Embedded]]:
+) -> Generator[tuple[Sequence[int], Embedded], None, None]:
     """What the model says of these texts: all at once, or part by part as it comes."""
     if isinstance(model, PartwiseModel):
         yield from model.embed_parts(texts, role)

@@ -15,6 +15,7 @@ import numpy as np
 from textkin._optional import require
 from textkin.errors import (
     CredentialsError,
+    ForeignFileError,
     InputError,
     ModelMismatchError,
     StoreError,
@@ -134,7 +135,13 @@ class PineconePoints:
             self._make(dimensions)
             index = self._opened()
         with self._translated():
-            width = index.describe_index_stats().dimension
+            told = index.describe_index_stats()
+        width = told.dimension
+        kept = (told.namespaces or {}).get(self._namespace)
+        if self.read_header() is None and kept is not None and kept.vector_count:
+            raise ForeignFileError(
+                f"{self.url}: another program keeps {kept.vector_count:,} vectors in this namespace; name another"
+            )
         if width != dimensions:
             raise ModelMismatchError(
                 f"{self.url}: the index takes vectors of {width} dimensions, and the model gives {dimensions}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -28,17 +29,19 @@ from textkin.models.providers.gate import Gate, wait_asked
 from textkin.models.providers.hosted import HostedModel, facts_of
 from textkin.models.providers.names import HostedName
 from textkin.models.providers.packing import LearnedSize, RequestLimits
-from textkin.models.providers.requests import Answered, PassingError, Patience, RefusedError
+from textkin.models.providers.requests import Answered, Part, PassingError, Patience, RefusedError
 from textkin.models.providers.rows import embedded_parts, together
+from textkin.models.providers.sending import send_all
 from textkin.models.providers.servers import azure_server, openai_server
 from textkin.models.providers.tokens import TokenCounter, most_tokens
-from textkin.models.spending import current_spend
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role, Vector
 
 LIMITS = RequestLimits(texts=2048, tokens=300_000)
 """OpenAI's documented limits of one embeddings request."""
 _CHARACTERS_A_TOKEN = 2
+_FIRST_TRIES = 3
+"""Of the first request to a server: whoever mistyped an address doesn't want to wait for long."""
 _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 
@@ -169,40 +172,38 @@ class OpenAIModel:
 
     def _first_vector(self) -> Vector:
         """What the server makes of the first canary text; tells its dimensions."""
-        name, wanted = self._name.plain, self._name.dimensions
-        try:
-            try:
-                answer = self._first_answer()
-            except RefusedError:
-                self._as_numbers = False  # Voyage takes no other format than base64
-                answer = self._first_answer()
-            width = numbers(answer.data[0].embedding).size
-            if wanted not in (None, width):
-                raise ModelError(
-                    f"{name}: the server was asked for {wanted} dimensions and answered with {width}; "
-                    "leave dimensions out"
-                )
-            vector: Vector = checked_answer(answer, 1, width)[0]
-        except (PassingError, RefusedError) as error:
-            raise ModelError(f"{name} did not answer a first request: {error}") from None
-        except (AttributeError, IndexError, TypeError):
-            raise ModelError(f"{name} answered a first request with something else than a vector") from None
+        name = self._name.plain
+        found = self._first_part()
+        if found.failed is not None:
+            self._as_numbers = False  # Voyage takes no other format than base64
+            found = self._first_part()
+        if found.stopped is not None:
+            raise found.stopped
+        if found.vectors is None:
+            raise ModelError(f"{name} did not answer a first request: {found.failed}")
+        vector: Vector = found.vectors[0]
         return vector
 
-    def _first_answer(self) -> Any:
-        spend, most = current_spend(), most_tokens(CANARIES[:1])[0]
-        spend.reserve(most)
-        billed = 0
+    def _first_part(self) -> Part:
+        patience = dataclasses.replace(self._patience, tries=min(self._patience.tries, _FIRST_TRIES))
+        (part,) = send_all(
+            self._send_first, CANARIES[:1], most_tokens(CANARIES[:1]), self._limits, patience, self._gate
+        )
+        return part
+
+    def _send_first(self, texts: list[str]) -> Answered:
+        name, wanted = self._name.plain, self._name.dimensions
+        answer = self._request(texts)
         try:
-            answer = self._request([CANARIES[0]])
-            used = _used(answer)
-            billed = int(used) if isinstance(used, int | float) and used > 0 else most
-        except PassingError as error:
-            billed = most if error.billed is None else error.billed
-            raise
-        finally:
-            spend.settle(most, billed)
-        return answer
+            width = numbers(answer.data[0].embedding).size
+        except (AttributeError, IndexError, TypeError):
+            raise ModelError(f"{name} answered a first request with something else than a vector") from None
+        if wanted not in (None, width):
+            raise ModelError(
+                f"{name}: the server was asked for {wanted} dimensions and answered with {width}; "
+                "leave dimensions out"
+            )
+        return charged(_used(answer), lambda: checked_answer(answer, len(texts), width))
 
 
 def known_model(name: HostedName) -> HostedModel | None:

@@ -18,6 +18,9 @@ from textkin.stores.points.backend import KIND, PREFIX, SOURCE, Point
 from textkin.types import Matrix, Record, Scalar, Span, Vector
 from textkin.vectors.similarity import normalize
 
+UNFINISHED: Final = ""
+"""Digest of a record whose points are being changed: it equals no record's, so indexing writes it again, and
+passages of another digest are not counted."""
 FORMAT: Final = 1
 """Version of what is written here; a newer one is refused."""
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -85,7 +88,7 @@ def passage_keys(read: Read) -> list[str]:
 
 def to_points(record: Record, digest: str, order: int, vectors: Matrix) -> list[Point]:
     """The points of one record; the one that holds it as a whole comes last."""
-    fields = {key: value for key, value in record.metadata.items() if value is not None and is_plain(key)}
+    fields = _fields(record)
     common: dict[str, Any] = {
         "v": FORMAT, "id": record.id, "metadata": dict(record.metadata), "order": order, "digest": digest
     }  # fmt: skip
@@ -95,13 +98,28 @@ def to_points(record: Record, digest: str, order: int, vectors: Matrix) -> list[
             text = record.text[span.start : span.end]
             payload, shown = _payload({**common, "spans": [[span.start, span.end]]}, text)
             points.append(Point(key_of(record.id, number), shown, payload, {**fields, KIND: "passage"}, row))
-    spans = [[span.start, span.end] for span in record.spans]
-    payload, shown = _payload({**common, "spans": spans, "source": record.source}, record.text)
-    own: dict[str, Scalar] = {**fields, KIND: "whole" if len(vectors) > 1 else "record"}
+    points.append(head_point(record, digest, order, whole_vector(vectors)))
+    return points
+
+
+def head_point(record: Record, digest: str, order: int, vector: Vector) -> Point:
+    """The point that holds a record as a whole."""
+    payload, shown = _payload(
+        {
+            "v": FORMAT,
+            "id": record.id,
+            "metadata": dict(record.metadata),
+            "order": order,
+            "digest": digest,
+            "spans": [[span.start, span.end] for span in record.spans],
+            "source": record.source,
+        },
+        record.text,
+    )
+    own = {**_fields(record), KIND: "whole" if len(record.spans) > 1 else "record"}
     if record.source is not None:
         own[SOURCE] = record.source
-    points.append(Point(key_of(record.id), shown, payload, own, whole_vector(vectors)))
-    return points
+    return Point(key_of(record.id), shown, payload, own, vector)
 
 
 def read_point(point: Point, place: str) -> Read:
@@ -148,6 +166,11 @@ def next_orders(count: int) -> list[int]:
         first = max(time.time_ns(), _last + 1)
         _last = first + count - 1
         return list(range(first, first + count))
+
+
+def _fields(record: Record) -> dict[str, Scalar]:
+    """What a database may filter by."""
+    return {key: value for key, value in record.metadata.items() if value is not None and is_plain(key)}
 
 
 def _payload(value: dict[str, Any], text: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from itertools import islice
 
@@ -13,7 +13,9 @@ from textkin.stores.checks import check_batch_size, checked_queries, checked_rec
 from textkin.stores.headers import checked_canaries, header_from_json, header_json, refuse_other_model
 from textkin.stores.points.backend import HEADS, KIND, SOURCE, Points
 from textkin.stores.points.encoding import (
+    UNFINISHED,
     Read,
+    head_point,
     key_of,
     next_orders,
     passage_keys,
@@ -117,6 +119,7 @@ class PointStore:
                 if old is not None:
                     leftover += sorted(set(point_keys(old)) - {point.key for point in own})
             self._points.check([*passages, *heads])
+            self._mark_unfinished(known.values())
             self._points.remove(leftover)
             self._points.put(passages)
             self._points.put(heads)
@@ -125,6 +128,7 @@ class PointStore:
         with self.writing("delete"):
             known = self._heads(ids)
             passages = [key for read in known.values() if len(read.spans) > 1 for key in passage_keys(read)]
+            self._mark_unfinished(known.values())
             self._points.remove(passages)
             self._points.remove([key_of(name) for name in known])
         return len(known)
@@ -208,6 +212,17 @@ class PointStore:
     def _check_writable(self) -> None:
         if self._read_only:
             raise ReadOnlyError(f"{self.url} was opened read-only; open it for writing to change it")
+
+    def _mark_unfinished(self, reads: Iterable[Read]) -> None:
+        """Before points of a record of several are touched: killed meanwhile, it must not look whole."""
+        whole = {read.point.key: read for read in reads if len(read.spans) > 1 and read.digest != UNFINISHED}
+        points = self._points.fetch(list(whole), vectors=True) if whole else {}
+        self._points.put(
+            [
+                head_point(whole[key].record, UNFINISHED, whole[key].order, one.vector)
+                for key, one in points.items()
+            ]
+        )
 
     def _filled(self) -> bool:
         return any(page for page in self._points.pages(HEADS, vectors=False))

@@ -13,7 +13,7 @@ from textkin.jobs.adopting import adopt, require_named
 from textkin.ledger import Ledger, known_canaries
 from textkin.ledger.recognising import recognised, still_same
 from textkin.models.embedding_model import EmbeddingModel
-from textkin.models.fingerprint import canary_vectors, same_vectors
+from textkin.models.fingerprint import same_vectors
 from textkin.models.providers.names import is_hosted
 from textkin.models.providers.servers import on_this_machine
 from textkin.models.resolve import DEFAULT_MODEL, Precision, load_model
@@ -161,7 +161,7 @@ class OpenedModel:
         info = model.info
         if info.fingerprint != header.model.fingerprint and info.fingerprint not in header.accepted:
             if info.dimensions != header.model.dimensions or not same_vectors(
-                canary_vectors(model), header.canaries
+                known_canaries(model, self._ledger()), header.canaries
             ):
                 raise ModelMismatchError(_mismatch(self._store.url, header.model, info))
             self._to_accept = True

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from textkin.cli.fetching import ensure_weights
+from textkin.cli.money import spent_lines, telling_at_a_stop
 from textkin.cli.options import maker_option
-from textkin.cli.output import counted, json_option, say, write_object
+from textkin.cli.output import counted, json_option, say, talk, write_object
 
 _merge = click.option(
     "--merge", is_flag=True, help="Keep other records of the same model that are at the target already."
@@ -19,7 +20,7 @@ _merge = click.option(
 @_merge
 @maker_option
 @json_option
-def export(source: str, target: str, merge: bool, model: str | None, as_json: bool) -> None:
+def export(source: str, target: str, merge: bool, model: str | None, base_url: str | None, as_json: bool) -> None:
     """Copy COLLECTION with its vectors to TARGET, a place of any kind; nothing is embedded.
 
     Stopped at any moment, the same command goes on. At the end the records are counted, and a sample is read back
@@ -30,7 +31,7 @@ def export(source: str, target: str, merge: bool, model: str | None, as_json: bo
     textkin export notes.kin postgresql://localhost/notes
     textkin export notes.kin vectors.npy
     """
-    _copy(source, target, model, merge, as_json)
+    _copy(source, target, model, base_url, merge, as_json)
 
 
 @click.command("import")
@@ -39,7 +40,7 @@ def export(source: str, target: str, merge: bool, model: str | None, as_json: bo
 @_merge
 @maker_option
 @json_option
-def import_(source: str, target: str, merge: bool, model: str | None, as_json: bool) -> None:
+def import_(source: str, target: str, merge: bool, model: str | None, base_url: str | None, as_json: bool) -> None:
     """Copy what is kept at SOURCE, a place of any kind, into COLLECTION; nothing is embedded.
 
     What another tool made is taken over too, when its model is named; a few texts are embedded to check it.
@@ -48,20 +49,26 @@ def import_(source: str, target: str, merge: bool, model: str | None, as_json: b
     textkin import chroma:db notes.kin
     textkin import "chroma:db?collection=theirs" notes.kin --model all-MiniLM-L6-v2
     """
-    _copy(source, target, model, merge, as_json)
+    _copy(source, target, model, base_url, merge, as_json)
 
 
-def _copy(source: str, target: str, model: str | None, merge: bool, as_json: bool) -> None:
+def _copy(source: str, target: str, model: str | None, base_url: str | None, merge: bool, as_json: bool) -> None:
     from textkin.jobs.copying import copy_collection
+    from textkin.models.spending import Spend
 
     if model is not None:
         ensure_weights(model)
-    report = copy_collection(source, target, model=model, merge=merge, progress=True)
+    spend = Spend()
+    with telling_at_a_stop(spend), spend.counting():
+        report = copy_collection(source, target, model=model, base_url=base_url, merge=merge, progress=True)
+    spent = spend.spent()
     if as_json:
-        write_object(report.row())
+        write_object(report.row() | ({} if spent.model is None else {"spent": spent.to_dict()}))
         return
     say(
         f"{counted(report.copied, 'record')} copied, {report.unchanged:,} there already; {report.target} holds "
         f"{report.records:,} of {report.source}. {counted(report.compared, 'record')} read back: the same, "
         f"vectors within {report.largest_difference:.1g}"
     )
+    for line in spent_lines(spent):
+        talk(line)

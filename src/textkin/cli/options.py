@@ -145,12 +145,12 @@ def server_option(command: _Command) -> _Command:
 
 
 def maker_option(command: _Command) -> _Command:
-    """``--model`` of commands that only read; the command gets ``model``."""
+    """``--model`` and ``--base-url`` of commands that only read; the command gets ``model`` and ``base_url``."""
     return click.option(
         "--model",
         metavar="NAME",
         help="The model that made the vectors, for a collection that another tool made. It is checked.",
-    )(command)
+    )(server_option(command))
 
 
 def engine_options(command: _Command) -> _Command:

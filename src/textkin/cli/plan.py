@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from textkin.errors import InputError
 
 if TYPE_CHECKING:
     from textkin.jobs.plan import Plan
+    from textkin.models.resolve import Precision
 
 _NAMED = 20
 
@@ -44,7 +45,7 @@ def plan(
     base_url: str | None,
     passages: bool,
     no_ledger: bool,
-    precision: Literal["float32", "int8"] | None,
+    precision: Precision | None,
     device: str,
     threads: int | None,
     price: float | None,

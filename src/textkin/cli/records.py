@@ -50,14 +50,22 @@ _SOURCES_NAMED = 5
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="How many to leave out first.")
 @maker_option
 @form_options
-def list_(place: str, where: str | None, limit: int, offset: int, model: str | None, form: str | None) -> None:
+def list_(
+    place: str,
+    where: str | None,
+    limit: int,
+    offset: int,
+    model: str | None,
+    base_url: str | None,
+    form: str | None,
+) -> None:
     """List the records of COLLECTION in the order in which they were added.
 
     \b
     textkin list notes.kin --limit 5
     textkin list notes.kin --where 'lang in ("en", "fr")' --limit 0 --jsonl > notes.jsonl
     """
-    with open_for_reading(place, model) as collection:
+    with open_for_reading(place, model, base_url) as collection:
         total = collection.count(where)
         stop = offset + limit if limit else None
         write_rows(map(_row, islice(collection.records(where), offset, stop)), _COLUMNS, form)
@@ -80,14 +88,14 @@ def list_(place: str, where: str | None, limit: int, offset: int, model: str | N
 @click.argument("ids", nargs=-1, required=True, type=WORDS, metavar="ID...")
 @maker_option
 @form_options
-def show(place: str, ids: tuple[str, ...], model: str | None, form: str | None) -> None:
+def show(place: str, ids: tuple[str, ...], model: str | None, base_url: str | None, form: str | None) -> None:
     """Show records of COLLECTION in full.
 
     \b
     textkin show notes.kin docs/refunds.md
     textkin show notes.kin a1 b7 --json
     """
-    with open_for_reading(place, model) as collection:
+    with open_for_reading(place, model, base_url) as collection:
         found = [collection.get(name) for name in ids]
     if form is not None:
         write_rows(map(_row, found), _COLUMNS, form)
@@ -152,14 +160,14 @@ def remove(
 @maker_option
 @click.option("--recall", is_flag=True, help="Measure what search misses, on 100 of the collection's own records.")
 @json_option
-def info(place: str, model: str | None, recall: bool, as_json: bool) -> None:
+def info(place: str, model: str | None, base_url: str | None, recall: bool, as_json: bool) -> None:
     """Say how many records COLLECTION has, how large it is and which model made its vectors.
 
     \b
     textkin info notes.kin
     textkin info chroma:db --recall
     """
-    with open_for_reading(place, model) as collection:
+    with open_for_reading(place, model, base_url) as collection:
         found = collection.info()
         measured = None
         if recall:

@@ -11,12 +11,12 @@ import click
 
 from textkin.cli.fetching import ensure_model_of, open_for_reading
 from textkin.cli.hints import tell_why_nothing
+from textkin.cli.money import spent_lines
 from textkin.cli.options import (
     WORDS,
     k_option,
     maker_option,
     place_argument,
-    server_option,
     threshold_option,
     where_option,
 )
@@ -53,7 +53,6 @@ class OneQuery(click.Command):
 @click.option("--like", type=WORDS, metavar="ID", multiple=True, help="Add this record's meaning to the query's.")
 @click.option("--unlike", type=WORDS, metavar="ID", multiple=True, help="Take this record's meaning away.")
 @maker_option
-@server_option
 @form_options
 def search(
     place: str,
@@ -102,7 +101,6 @@ def search(
 @where_option
 @threshold_option
 @maker_option
-@server_option
 @form_options
 def similar(
     place: str,
@@ -160,6 +158,8 @@ def _explain(collection: Collection, place: str, hits: Sequence[Hit], where: str
         talk(f"approximate: searched by the database's own index; textkin info {place} --recall measures it")
     if where is not None and not hits and not collection.count(where):
         tell_why_nothing(collection, where)
+    for line in spent_lines(collection.spend.spent()):
+        talk(line)
 
 
 def _tell_empty(place: str, where: str | None, form: str | None) -> None:

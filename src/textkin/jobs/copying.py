@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -21,6 +20,7 @@ from textkin.ledger.recognising import recognised
 from textkin.models.resolve import load_model
 from textkin.stores.foreign import ForeignStore
 from textkin.stores.resolve import open_store
+from textkin.stores.sampling import Sample
 from textkin.text.digest import record_digest
 from textkin.types import Matrix, Progress, Record, Store
 
@@ -62,6 +62,7 @@ def copy_collection(
     target: str | Path,
     *,
     model: Any = None,
+    base_url: str | None = None,
     merge: bool = False,
     sample: int = 100,
     seed: int = 0,
@@ -77,6 +78,7 @@ def copy_collection(
         target: where it shall be; made when it isn't there.
         model: for another tool's collection, which doesn't say whose vectors it holds: the model that made them,
             as `Collection` takes it; checked by embedding some texts again, through the user's ledger.
+        base_url: the server of that model, as in `load_model`.
         merge: the target may hold other records of the same model, which are kept.
         sample: records to read back at the end and to compare with the source's.
         seed: of the choice of these.
@@ -90,7 +92,7 @@ def copy_collection(
     """
     with _opened(source, create=False, read_only=True) as origin, ExitStack() as stack:
         if isinstance(origin, ForeignStore):
-            _adopt(origin, model)
+            _adopt(origin, model, base_url)
         elif model is not None:
             raise InputError(f"{origin.url} says itself which model its vectors are of; leave model out")
         goal = stack.enter_context(_opened(target, create=True))
@@ -120,7 +122,7 @@ def copy_store(
         target.write_header(header)
     total = source.count()
     done = copied = 0
-    chosen = _Chosen(sample, seed)
+    chosen = Sample(sample, seed)
     with target.writing("copy"):
         for records, vectors in source.scan_vectors(batch_size=_BATCH):
             copied += _send(target, records, vectors)
@@ -133,10 +135,10 @@ def copy_store(
     return CopyReport(source.url, target.url, done, copied, done - copied, len(chosen.ids), difference)
 
 
-def _adopt(source: ForeignStore, model: Any) -> None:
+def _adopt(source: ForeignStore, model: Any, base_url: str | None) -> None:
     require_named(source, model)
     with Ledger() as ledger:
-        adopt(source, recognised(load_model(model), ledger), ledger)
+        adopt(source, recognised(load_model(model, base_url=base_url), ledger), ledger)
 
 
 def _opened(place: str | Path, *, create: bool, read_only: bool = False) -> closing[Store]:
@@ -163,24 +165,6 @@ def _send(target: Store, records: Sequence[Record], vectors: Matrix) -> int:
         rows = [vectors[ends[place] - len(records[place].spans) : ends[place]] for place in new]
         target.upsert([records[place] for place in new], np.concatenate(rows))
     return len(new)
-
-
-class _Chosen:
-    """A random sample of a stream of ids: each is as likely to be in it (Vitter's algorithm R)."""
-
-    def __init__(self, size: int, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._size = size
-        self._seen = 0
-        self.ids: list[str] = []
-
-    def look_at(self, ids: Sequence[str]) -> None:
-        for name in ids:
-            self._seen += 1
-            if len(self.ids) < self._size:
-                self.ids.append(name)
-            elif (place := self._random.randrange(self._seen)) < self._size:
-                self.ids[place] = name
 
 
 def _check_count(target: Store, expected: int, *, exact: bool) -> None:

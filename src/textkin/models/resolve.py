@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -11,12 +10,12 @@ from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.foreign import ForeignModel
 from textkin.models.hashing import HashingModel
 from textkin.models.providers.names import hosted_name, is_hosted
+from textkin.models.weights.fetching import FetchProgress
 from textkin.types import Model
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 Precision: TypeAlias = Literal["float32", "int8", "float16", "bfloat16"]
 _TORCH = "sentence-transformers:"
-FetchProgress = Callable[[str, int, "int | None"], None]
 
 
 def load_model(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -109,7 +109,8 @@ class PgVectorPoints:
                         self._index(connection)
                 finally:
                     self._held.pop()
-                    if not connection.closed:
+                    # A connection that broke has lost the lock with it; what broke it is told, not this.
+                    with suppress(self._psycopg.Error):
                         connection.execute("SELECT pg_advisory_unlock_all()")
         finally:
             self._threads.release()
@@ -132,7 +133,7 @@ class PgVectorPoints:
                 f"{self.url}: HNSW takes at most {MOST_INDEXED} dimensions (as halfvec), and the model has "
                 f"{dimensions}; leave index=hnsw out"
             )
-        with self._connection() as connection, connection.transaction():
+        with self._writer() as connection, connection.transaction():
             row = connection.execute(
                 "SELECT number, dimensions FROM textkin.collections WHERE name = %s FOR UPDATE", [self._name]
             ).fetchone()
@@ -161,7 +162,7 @@ class PgVectorPoints:
     def put(self, points: Sequence[Point]) -> None:
         if not points:
             return
-        with self._connection() as connection, connection.transaction():
+        with self._writer() as connection, connection.transaction():
             table, _ = self._existing(connection)
             keys = [point.key for point in points]
             new = not connection.execute(
@@ -196,7 +197,7 @@ class PgVectorPoints:
     def remove(self, keys: Sequence[str]) -> None:
         if not keys:
             return
-        with self._connection() as connection:
+        with self._writer() as connection:
             found = self._table_of(connection)
             if found is not None:
                 connection.execute(f"DELETE FROM {found[0]} WHERE key = ANY(%s::uuid[])", [list(keys)])
@@ -332,6 +333,16 @@ class PgVectorPoints:
                     "until it is done, then run this again"
                 )
             time.sleep(0.05)
+
+    @contextmanager
+    def _writer(self) -> Iterator[Any]:
+        """The connection that holds the writer's place: where it breaks, so does what is written."""
+        if self._held:
+            with self._translated():
+                yield self._held[-1]
+        else:
+            with self._connection() as connection:
+                yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:

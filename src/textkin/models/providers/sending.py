@@ -32,8 +32,8 @@ def send_all(
 
     Each request, also a repeated one, is sent only where the thread's `Spend` allows it.
 
-    Ctrl-C sends nothing more, waits for the requests that are on their way (they are paid for), gives their
-    answers, and only then goes on as ``KeyboardInterrupt``; a second one goes on at once.
+    Ctrl-C, while this waits for news, sends nothing more, waits for the requests that are on their way (they are
+    paid for), gives their answers, and only then goes on as ``KeyboardInterrupt``; a second one goes on at once.
 
     Args:
         send: one request; raises `PassingError`, `RefusedError`, or a `ModelError` that ends the work. Called in

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import tempfile
 import threading
@@ -17,6 +16,7 @@ import numpy as np
 from textkin.errors import InputError, ModelMismatchError, ReadOnlyError, RecordNotFoundError
 from textkin.stores.foreign.reader import ForeignFacts, Noted, Reader, Row
 from textkin.stores.local import LocalStore
+from textkin.stores.sampling import Sample
 from textkin.text.digest import well_formed
 from textkin.types import Hit, Matrix, ModelInfo, Record, Span, StoreHeader
 from textkin.vectors.similarity import normalize
@@ -182,7 +182,7 @@ class ForeignStore:
             self._remove_copy()
 
     def _read_into(self, copy: LocalStore) -> None:
-        picked = _Reservoir()
+        picked = Sample(SAMPLE)
         for rows in self._reader.batches():
             records: list[Record] = []
             vectors: list[Matrix] = []
@@ -196,7 +196,7 @@ class ForeignStore:
                 if row.text is None:
                     self.without_text.add(repr(row.id))
                 if record.text.strip():
-                    picked.look_at(record.id)
+                    picked.look_at([record.id])
             if not records:
                 continue
             self._refuse_twins(copy, records)
@@ -245,19 +245,3 @@ class ForeignStore:
 def _record(row: Row) -> Record:
     text = well_formed(row.text or "")
     return Record(row.id, text, row.metadata, None, (Span(0, len(text)),))
-
-
-class _Reservoir:
-    """A random sample of a stream of ids, the same for the same stream (Vitter's algorithm R)."""
-
-    def __init__(self) -> None:
-        self._random = random.Random(0)
-        self._seen = 0
-        self.ids: list[str] = []
-
-    def look_at(self, id: str) -> None:
-        self._seen += 1
-        if len(self.ids) < SAMPLE:
-            self.ids.append(id)
-        elif (place := self._random.randrange(self._seen)) < SAMPLE:
-            self.ids[place] = id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import tempfile
 from array import array
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from textkin.errors import StorageFullError
 from textkin.stores.points.encoding import Read
 from textkin.types import Matrix
 
@@ -33,7 +35,16 @@ class Spool:
         for number, read in enumerate(reads):
             self._orders.append(read.order)
             self._places.append(self._file.tell())
-            pickle.dump((read, None if vectors is None else vectors[number]), self._file, pickle.HIGHEST_PROTOCOL)
+            kept = (read, None if vectors is None else vectors[number])
+            try:
+                pickle.dump(kept, self._file, pickle.HIGHEST_PROTOCOL)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise StorageFullError(
+                    f"no room left in {tempfile.gettempdir()} for a copy of the collection while it is read; free "
+                    "some, or name another folder in TMPDIR"
+                ) from error
 
     def ordered(self) -> Iterator[tuple[Read, Any]]:
         """All that was added, by their order."""

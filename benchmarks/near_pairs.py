@@ -42,13 +42,14 @@ from _common import (
     say,
 )
 from textkin.duplicates import cascade, cells, join
-from textkin.duplicates.join import near_pairs
+from textkin.duplicates.join import NearPairs, near_pairs
 
 Array = npt.NDArray[np.float32]
 T = TypeVar("T")
 CHECKED = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6)
 BLOCKS = (1024, 2048, 4096)
 _CHUNK = 20_000
+_SAMPLED = 1000
 MARK = "<!-- figures by benchmarks/near_pairs.py -->"
 WAYS: dict[str, list[tuple[Any, str, Any]]] = {
     "compiled": [(join, "_COMPILED", 1), (cells, "_TEST", 1e9)],
@@ -283,7 +284,43 @@ def scale(file: Path, real: Array, rows: int, report: Report) -> None:
         table.rows.append([*row, f"{stats.skipped / stats.pairs:.0%}", megabytes(peak)])
         say(" | ".join(table.rows[-1]))
     report.goals.append(Goal(f"{rows:,} rows at 0.95", "under 300 s", f"{clock:.1f} s", clock < 300))
+    found, expected = sampled(vectors, pairs)
+    report.goals.append(
+        Goal(
+            f"pairs of {_SAMPLED:,} of these {rows:,} rows",
+            "as float64 brute force finds them",
+            f"{len(found & expected):,} of {len(expected):,}, {len(found - expected)} others",
+            found == expected,
+        )
+    )
     report.tables.append(table)
+
+
+def sampled(vectors: Array, pairs: NearPairs) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """All pairs that some rows are in: those that the join found, and those that float64 finds.
+
+    Half of the rows are in a pair that was found, the others are picked among all.
+    """
+    rng = np.random.default_rng(1)
+    paired = np.unique(np.concatenate([pairs.i, pairs.j]))
+    some = rng.choice(paired, min(len(paired), _SAMPLED // 2), replace=False)
+    rows = np.unique(np.concatenate([some, rng.choice(len(vectors), _SAMPLED - len(some), replace=False)]))
+    picked = unit64(vectors[rows])
+    expected: set[tuple[int, int]] = set()
+    for start in range(0, len(vectors), _CHUNK):
+        scores = np.round(picked @ unit64(vectors[start : start + _CHUNK]).T, 12)
+        x, y = np.nonzero(scores >= 0.95)
+        both = zip(rows[x].tolist(), (y + start).tolist(), strict=True)
+        expected.update((min(pair), max(pair)) for pair in both if pair[0] != pair[1])
+    inside = np.isin(pairs.i, rows) | np.isin(pairs.j, rows)
+    return set(zip(pairs.i[inside].tolist(), pairs.j[inside].tolist(), strict=True)), expected
+
+
+def unit64(rows: Array) -> npt.NDArray[np.float64]:
+    """Unit rows in float64."""
+    wide = np.asarray(rows, dtype=np.float64)
+    unit: npt.NDArray[np.float64] = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    return unit
 
 
 def main() -> None:

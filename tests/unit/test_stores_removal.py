@@ -70,6 +70,15 @@ def test_only_the_last_removal_is_kept(tmp_path: Path) -> None:
         assert (store.get(["id1"]), len(store.get(["id2"]))) == ([], 1)
 
 
+def test_a_removal_of_nothing_leaves_the_last_one_to_undo(tmp_path: Path) -> None:
+    with filled(tmp_path / "n.kin") as store:
+        store.delete_undoably(["id1"], "test")
+        assert store.delete_undoably([], "test") == 0
+        assert store.delete_undoably(["unknown"], "test") == 0
+        assert store.undo_delete() == 1
+        assert len(store.get(["id1"])) == 1
+
+
 def test_what_is_forgotten_is_gone_from_the_file(tmp_path: Path) -> None:
     with filled(tmp_path / "n.kin") as store:
         store.delete_undoably(["id1", "id2"], "test")

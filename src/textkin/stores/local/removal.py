@@ -20,9 +20,13 @@ _PASSAGE = "number, start, stop, vector"
 
 
 def remove(connection: apsw.Connection, ids: Sequence[str], what: str) -> int:
-    """Move records away, in place of what was moved away before. Returns how many there were."""
+    """Move records away, in place of what was moved away before. Returns how many there were.
+
+    Where none of them is there, what was moved away before stays.
+    """
     header = rows.read_header(connection)
-    if header is None:
+    there = "SELECT 1 FROM records WHERE id = ?"
+    if header is None or not any(connection.execute(there, (name,)).fetchone() for name in ids):
         return 0
     forget(connection)
     connection.execute("INSERT INTO removal VALUES (?, ?)", (header.model.fingerprint, what))

@@ -13,6 +13,7 @@ from textkin.duplicates.incremental import remembering_join
 from textkin.duplicates.join import MAX_PAIRS
 from textkin.duplicates.remembered import FILE, JoinMemory
 from textkin.duplicates.work import Joined, exact_join
+from textkin.errors import InputError
 
 Rows = npt.NDArray[np.float32]
 PRINT = "ab" * 32
@@ -79,6 +80,28 @@ def test_a_higher_threshold_is_answered_from_memory_and_a_lower_one_is_not(tmp_p
     last = run(tmp_path / FILE, more, 0.8)
     assert last.work.compared == 0
     assert same(last, more, 0.8)
+
+
+def test_too_many_pairs_for_the_last_threshold_are_no_error_at_this_one(tmp_path: Path) -> None:
+    some = rows(300)
+    first = run(tmp_path / FILE, some[:280], 0.1)
+    allowed = 500
+    assert len(first.i) > allowed
+    again = remembering_join(JoinMemory(tmp_path / FILE, PRINT))(some, 0.9, allowed, None)
+    assert same(again, some)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_more_pairs_than_allowed_are_an_error_also_from_memory(tmp_path: Path, known: bool) -> None:
+    some = rows(300)
+    copies = np.concatenate([some, np.repeat(some[:1], 50, axis=0)])
+    if known:
+        run(tmp_path / FILE, some)
+    with pytest.raises(InputError, match="max_pairs is 1,000"):
+        remembering_join(JoinMemory(tmp_path / FILE, PRINT))(copies, 0.9, 1000, None)
+    run(tmp_path / FILE, copies)
+    with pytest.raises(InputError, match="max_pairs is 10:"):
+        remembering_join(JoinMemory(tmp_path / FILE, PRINT))(some, 0.9, 10, None)
 
 
 def test_equal_and_zero_rows(tmp_path: Path) -> None:

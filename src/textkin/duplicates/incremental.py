@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from textkin.duplicates.join import NearPairs, near_pairs
+from textkin.duplicates.join import NearPairs, near_pairs, too_many
 from textkin.duplicates.remembered import JoinMemory, Remembered, vector_keys
 from textkin.duplicates.unit_rows import Doubles, Numbers
 from textkin.duplicates.work import Join, Joined, Work, exact_join
+from textkin.errors import InputError
 from textkin.types import Progress
 
 
 def remembering_join(memory: JoinMemory) -> Join:
     """A join that gives what `exact_join` gives, and compares only what is not remembered.
 
-    All is compared again when the threshold is lower than that of the last join, or when more rows are new than
-    known. New rows are compared at the threshold of the last join, so that the memory stays good for it.
+    All is compared again when the threshold is lower than that of the last join, when more rows are new than known,
+    or when new rows have too many pairs. New rows are compared at the threshold of the last join, so that the memory
+    stays good for it.
     """
 
     def join(rows: npt.NDArray[Any], threshold: float, max_pairs: int, progress: Progress | None) -> Joined:
@@ -31,20 +34,27 @@ def remembering_join(memory: JoinMemory) -> Join:
         fresh = np.ones(len(keys), dtype=np.bool_)
         if known is not None and known.threshold <= threshold:
             fresh = ~np.isin(keys, known.keys)
-        if known is None or 2 * int(fresh.sum()) > len(keys):
+        completed = None
+        if known is not None and 2 * int(fresh.sum()) <= len(keys):
+            # More pairs than allowed at the last threshold may be few enough at this one.
+            with suppress(InputError):
+                completed = _completed(known, keys, distinct, fresh, max_pairs, progress)
+        if known is None or completed is None:
             pairs = near_pairs(distinct, threshold, max_pairs=max_pairs, progress=progress)
             work = Work("exact", len(rows), len(rows), pairs.stats.pairs, (pairs.stats,))
             every = Remembered(threshold, keys, pairs.i, pairs.j, pairs.score)
             memory.keep(every)
         else:
-            every, joins = _completed(known, keys, distinct, fresh, max_pairs, progress)
+            every, joins = completed
             compared = sum(part.stats.pairs for part in joins)
             stats = tuple(part.stats for part in joins)
             work = Work("incremental", len(rows), int(fresh.sum()), compared, stats)
             if fresh.any() or len(keys) < len(known.keys):
                 memory.keep(every)
         enough = every.score >= threshold
-        return _spread(every.i[enough], every.j[enough], every.score[enough], rows, which.ravel(), work)
+        return _spread(
+            every.i[enough], every.j[enough], every.score[enough], rows, which.ravel(), work, threshold, max_pairs
+        )
 
     return join
 
@@ -75,8 +85,26 @@ def _completed(
     return Remembered(known.threshold, keys, *whole), joins
 
 
-def _spread(i: Numbers, j: Numbers, score: Doubles, rows: npt.NDArray[Any], which: Numbers, work: Work) -> Joined:
-    """Pairs of distinct vectors as pairs of rows; rows with one vector are pairs too, unless it is zero."""
+def _spread(
+    i: Numbers,
+    j: Numbers,
+    score: Doubles,
+    rows: npt.NDArray[Any],
+    which: Numbers,
+    work: Work,
+    threshold: float,
+    max_pairs: int,
+) -> Joined:
+    """Pairs of distinct vectors as pairs of rows; rows with one vector are pairs too, unless it is zero.
+
+    Raises:
+        InputError: more than ``max_pairs`` of them.
+    """
+    sizes = np.bincount(which)
+    alike = np.where(rows[np.unique(which, return_index=True)[1]].any(axis=1), sizes * (sizes - 1) // 2, 0)
+    count = int((sizes[i] * sizes[j]).sum() + alike.sum())
+    if count > max_pairs:
+        raise too_many(f"{count:,}", threshold, max_pairs)
     order = np.argsort(which, kind="stable")
     edges = np.searchsorted(which[order], np.arange(int(which.max()) + 2))
     members = [order[a:b] for a, b in itertools.pairwise(edges)]

@@ -138,7 +138,7 @@ def near_pairs(
 
         def told(share: float, done: int = done, pairs: int = pairs) -> None:
             if budget.spent:
-                raise _too_many(f"more than {max_pairs:,} of {total:,}", threshold, max_pairs)
+                raise too_many(f"more than {max_pairs:,} of {total:,}", threshold, max_pairs)
             if progress is not None:
                 progress(min(left.count, round(left.count * (done + share * pairs) / total)), left.count)
 
@@ -211,7 +211,7 @@ def _join(
 
     def expect(share: float | None, sampled: int) -> None:
         if share is not None and share * sampled >= _CERTAIN_HITS and share * total > 1.5 * max_pairs:
-            raise _too_many(f"about {share * total:,.0f} of {total:,}", threshold, max_pairs)
+            raise too_many(f"about {share * total:,.0f} of {total:,}", threshold, max_pairs)
 
     worth = threshold > 0 and min(left.count, right.count) >= _FEW and total * left.dimensions >= _COMPILED
     engine = load_engine() if worth else None
@@ -322,7 +322,8 @@ def _search(
     return found
 
 
-def _too_many(how_many: str, threshold: float, max_pairs: int) -> InputError:
+def too_many(how_many: str, threshold: float, max_pairs: int) -> InputError:
+    """The error of a join with more pairs than allowed; ``how_many`` begins the message."""
     return InputError(
         f"{how_many} pairs reach {threshold:g}, and max_pairs is {max_pairs:,}: raise the threshold, drop "
         "exact copies first (find_duplicates does that), or allow more with max_pairs= (48 bytes of memory each)"

@@ -9,6 +9,7 @@ import pytest
 
 from textkin.duplicates import cells, join
 from textkin.duplicates.compiled import CompiledJoin, Work
+from textkin.duplicates.frame import Frame
 from textkin.duplicates.join import near_pairs
 from textkin.duplicates.kernel import load_engine
 from textkin.errors import InputError
@@ -274,6 +275,25 @@ def test_whole_cells_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = (centres[RNG.integers(0, 30, 8000)] + 0.05 * RNG.standard_normal((8000, 64))).astype(np.float32)
     stats = near_pairs(rows, 0.9999).stats
     assert stats.skipped > stats.pairs / 2
+
+
+def test_nothing_is_found_where_every_row_lies_in_an_empty_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    if load_engine() is None:
+        pytest.skip("no machine code on this processor")
+    plain = cells._centres
+
+    def one_more(components: np.ndarray, frame: Frame, count: int) -> np.ndarray:
+        empty = np.full_like(components[:1], -0.6, dtype=np.float32)
+        return np.concatenate([plain(components, frame, count - 1), empty])
+
+    monkeypatch.setattr(join, "_COMPILED", 1)
+    monkeypatch.setattr(cells, "_ROWS_A_CELL", 16)
+    monkeypatch.setattr(cells, "_TEST", 0.0)
+    monkeypatch.setattr(cells, "_centres", one_more)
+    dice = np.random.default_rng(0)
+    right = dice.standard_normal((200, 8)) + 9
+    found = near_pairs(right[:16] * -1, 0.95, other=right)
+    assert (len(found.i), found.stats.found, found.stats.skipped) == (0, 0, 16 * 200)
 
 
 def test_numpy_joins_where_there_is_no_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:

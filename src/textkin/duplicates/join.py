@@ -228,7 +228,8 @@ def _join(
         found = _search(left, right, threshold, cascade, total, budget, spent)
         margin = cascade.steps[0].margin
         columns = tuple(step.columns for step in cascade.steps)
-    survivors = np.sum([part.survivors for part in found], axis=0).tolist()
+    none = np.zeros(len(columns), dtype=np.int64)
+    survivors = np.sum([none, *(part.survivors for part in found)], axis=0).tolist()
     stats = JoinStats(
         rows=(left.count, right.count),
         pairs=total,

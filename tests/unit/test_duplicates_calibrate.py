@@ -134,6 +134,17 @@ def test_a_sample_of_many_estimates_what_is_found(monkeypatch: pytest.MonkeyPatc
         assert part.at(threshold).found == pytest.approx(whole.at(threshold).found, rel=0.1)
 
 
+def test_where_even_the_highest_scores_are_plenty_the_sample_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = cloud(1000, 3)
+    some[:60] = some[0] + 1e-3 * some[:60]
+    some = (some / np.linalg.norm(some, axis=1, keepdims=True)).astype(np.float32)
+    small = sample_null
+    monkeypatch.setattr("textkin.duplicates.calibrate.sample_null", lambda v, **kw: small(v, most=800, **kw))
+    monkeypatch.setattr("textkin.duplicates.calibrate._MOST_FOUND", 1000)
+    monkeypatch.setattr("textkin.duplicates.calibrate.near_pairs", lambda *_, **__: pytest.fail("too many to join"))
+    assert run(some).at(0.99).found == pytest.approx(60 * 59 / 2, rel=0.3)
+
+
 @pytest.mark.parametrize("vectors", [np.ones((1, 4)), np.ones((100, 4)), cloud(20, 0)])
 def test_too_little_to_calibrate(vectors: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"different texts|too few|too much alike"):

@@ -184,7 +184,10 @@ def _found(
     scaled: Doubles = above[bins] / null.pairs * (count * (count - 1) / 2)
     # Low scores are plenty in the sample; high ones are rare there, and counted for some rows against all.
     expected = scaled / (count * (count - 1) / 2) * _JOINED * count
-    start = int(np.argmax(expected <= _MOST_FOUND))
+    few = expected <= _MOST_FOUND
+    if not few.any():
+        return scaled
+    start = int(np.argmax(few))
     drawn = np.sort(np.random.default_rng(seed + 1).permutation(count)[:_JOINED])
     joined = near_pairs(rows[drawn], float(thresholds[start]), other=rows)
     scores = np.sort(joined.score[drawn[joined.i] != joined.j])

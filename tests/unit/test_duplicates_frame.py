@@ -110,6 +110,17 @@ def _cells(words: WordRows, frame: Frame, threshold: float) -> Cells:
     return _reached(words, None, frame, centres, _between(centres), radius, None)
 
 
+@pytest.mark.parametrize("apart", [1e-4, 1e-2, 1.0])
+def test_distances_between_centres_are_never_too_small(apart: float) -> None:
+    dice = np.random.default_rng(0)
+    centres = (np.full((1, 260), 0.17) + apart / 16 * dice.standard_normal((300, 260))).astype(np.float32)
+    exact = centres.astype(np.float64)
+    true = np.array([np.linalg.norm(exact - one, axis=1) for one in exact])
+    between = _between(centres)
+    assert (between >= true).all()
+    assert (between <= true + 2e-4).all()
+
+
 def test_cells_hold_each_row_once_in_padded_places() -> None:
     rows = unit_rows(DATA["like texts"])
     _, frame, words = _made(rows, rows.take(slice(None)), 31, 8)

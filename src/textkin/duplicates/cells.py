@@ -12,8 +12,9 @@ Take for c the centre of a cell B and for c' the centre nearest to a(x). Then x 
     g.a(x) - |g| (e + d(x)) > max over y in B of (g.a(y) + |g| d(y))
 
 whatever the cells are; those of a few rounds of k-means make it succeed often. Rounding: the four products with
-centres are float32, each off by at most g(components, e32) |a| |c| < 8e-5 for up to 260 components (|a|, |c| <=
-sqrt(5)), the rest of the arithmetic by less: `_SLACK`. e is enlarged by what the computed z may be off
+centres are float32, each off by at most g(components + 3, e32) |a| |c| < 1.6e-4 for up to 260 components
+(|z|^2 <= 8, and rounding to whole numbers adds little: |a|, |c| < 3.1), the rest of the arithmetic by less:
+`_SLACK`. Distances between centres are float64, rounded up. e is enlarged by what the computed z may be off
 (`Frame.error`; the root in r turns an error of 30 ``error`` into its root at most).
 """
 
@@ -34,7 +35,7 @@ from textkin.types import Matrix
 
 MOST_COMPONENTS = 260
 
-_SLACK = np.float32(4e-4)
+_SLACK = np.float32(7e-4)
 _ROUNDS = 4
 _SAMPLE_A_CELL = 16
 _MOST_CELLS = 2048
@@ -131,10 +132,11 @@ def choose_cells(
 
 
 def _between(centres: Matrix) -> Matrix:
-    """Distances between centres, rounded up, so that the bound is never too tight."""
-    squares = np.einsum("ij,ij->i", centres, centres)
-    gaps = squares[:, None] + squares - 2 * (centres @ centres.T)
-    between: Matrix = (np.sqrt(np.maximum(gaps, 0.0) + 1e-5) * np.float32(1 + 1e-5)).astype(np.float32)
+    """Distances between centres, rounded up, so that the bound is never too tight: products in float64."""
+    exact = centres.astype(np.float64)
+    squares = np.einsum("ij,ij->i", exact, exact)
+    gaps = squares[:, None] + squares - 2 * (exact @ exact.T)
+    between: Matrix = (np.sqrt(np.maximum(gaps, 0.0) + 1e-8) * (1 + 1e-6)).astype(np.float32)
     return between
 
 

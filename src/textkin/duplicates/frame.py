@@ -49,7 +49,7 @@ NEVER = 1 << 29
 
 _EPS64 = 2.0**-53
 _LARGEST_SCALE = 5000.0
-"""Keeps sums of 16-bit products below `NEVER` and so all sums within 32 bits: |z|^2 <= 5."""
+"""Keeps sums of 16-bit products below `NEVER` and so all sums within 32 bits: |z|^2 <= |x|^2 + r0^2 <= 8."""
 _CLIPS = (1.2, 1.0, 0.85, 0.7, 0.55, 0.4)
 _STEEP = 40.0
 _BLOCK_NUMBERS = 1 << 20

@@ -121,6 +121,8 @@ def test_against_a_collection(run: Run) -> None:
     assert "n1" in run(*args).stdout
     assert json.loads(run("info", "n.kin", "--json").stdout)["records"] == 4
     run("duplicates", "n.kin", "--against", "n.kin", code=2)
+    assert "not for --against" in run(*args, "--keep", "longest", code=2).stderr
+    assert "not for --against" in run(*args, "--approximate-above", "2", code=2).stderr
     run("duplicates", "new.jsonl", "--against", "none.kin", code=3)
 
 

@@ -194,6 +194,10 @@ def duplicates(
 
         if collection or apply or groups != "stars" or where is not None or model is not None or plot:
             raise click.UsageError("--against compares files with a collection: duplicates FILE --against C")
+        if keep != "first" or approximate_above is not None:
+            raise click.UsageError(
+                "--keep and --approximate-above are not for --against: it is exact, and keeps what is new"
+            )
         find_against(
             paths, against, threshold, vetoes, options, output, audit, form,
             base_url=base_url, budget=budget, verbose=verbose,

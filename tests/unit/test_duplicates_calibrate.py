@@ -141,7 +141,9 @@ def test_where_even_the_highest_scores_are_plenty_the_sample_counts(monkeypatch:
     small = sample_null
     monkeypatch.setattr("textkin.duplicates.calibrate.sample_null", lambda v, **kw: small(v, most=800, **kw))
     monkeypatch.setattr("textkin.duplicates.calibrate._MOST_FOUND", 1000)
-    monkeypatch.setattr("textkin.duplicates.calibrate.near_pairs", lambda *_, **__: pytest.fail("too many to join"))
+    monkeypatch.setattr(
+        "textkin.duplicates.calibrate.near_pairs", lambda *_, **__: pytest.fail("too many to join")
+    )
     assert run(some).at(0.99).found == pytest.approx(60 * 59 / 2, rel=0.3)
 
 

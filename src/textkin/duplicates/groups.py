@@ -28,9 +28,8 @@ class DuplicateReport:
     """Star groups: every dropped record is within the threshold of the record kept in its place.
 
     No two kept records are near-duplicates of each other. (Connected components, where they were asked for,
-    promise
-    less: a dropped record may hang on the kept one by a chain.) Iterates over its groups; its length is their
-        number.
+    promise less: a dropped record may hang on the kept one by a chain.) Iterates over its groups; its length is
+    their number.
 
     Attributes:
         threshold: lowest score of a near-duplicate.

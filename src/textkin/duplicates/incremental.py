@@ -20,9 +20,9 @@ from textkin.types import Progress
 def remembering_join(memory: JoinMemory) -> Join:
     """A join that gives what `exact_join` gives, and compares only what is not remembered.
 
-    All is compared again when the threshold is lower than that of the last join, when more rows are new than known,
-    or when new rows have too many pairs. New rows are compared at the threshold of the last join, so that the memory
-    stays good for it.
+    All is compared again when the threshold is lower than that of the last join, when more rows are new than
+    known, or when new rows have too many pairs. New rows are compared at the threshold of the last join, so that
+    the memory stays good for it.
     """
 
     def join(rows: npt.NDArray[Any], threshold: float, max_pairs: int, progress: Progress | None) -> Joined:

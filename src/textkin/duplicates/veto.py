@@ -1,10 +1,8 @@
 """Lexical veto: near-equal vectors whose texts differ in a number or in a negation are not the same.
 
 Numbers are those of any script (digits, fractions, CJK numerals) and the English words for them; negation is
-English
-only: negating words are counted, and words with a negating prefix and a short list of opposites are compared. A
-    veto
-only protects: it may keep two records apart that mean the same, never merge two.
+English only: negating words are counted, and words with a negating prefix and a short list of opposites are
+compared. A veto only protects: it may keep two records apart that mean the same, never merge two.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -165,6 +166,11 @@ def test_the_best_kernel_is_loaded_once() -> None:
 def test_a_processor_without_the_instruction_has_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     strange = dataclasses.replace(HERE[0], needs=(("no-such-feature",),))
     assert compile_engine(strange) is None
+
+
+def test_with_a_broken_llvmlite_there_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    assert [compile_engine(kernel) for kernel in KERNELS] == [None] * len(KERNELS)
 
 
 def test_without_llvmlite_there_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,11 +63,11 @@ def _load() -> Engine | None:
 
 def compile_engine(kernel: Kernel) -> Engine | None:
     """One engine; None where it can't be made, the processor lacks what it needs, or it fails its test."""
-    import llvmlite.binding as llvm
-
-    if not _runs_here(kernel):
-        return None
     try:
+        import llvmlite.binding as llvm
+
+        if not _runs_here(kernel):
+            return None
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(
@@ -81,8 +81,8 @@ def compile_engine(kernel: Kernel) -> Engine | None:
         passes.getModulePassManager().run(module, passes)
         code = llvm.create_mcjit_compiler(module, machine)
         code.finalize_object()
-    except (RuntimeError, OSError):
-        # LLVM's own errors, and systems that forbid new machine code: NumPy joins, too.
+    except (ImportError, RuntimeError, OSError):
+        # A library that won't load, LLVM's own errors, systems that forbid new machine code: NumPy joins, too.
         return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
 

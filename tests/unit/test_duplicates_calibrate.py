@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import textkin
-from textkin.duplicates.calibrate import calibrate
+from textkin.duplicates.calibrate import calibrate, label_scores
 from textkin.duplicates.calibration import Calibration, load_calibration
 from textkin.duplicates.labels import LabelledPair, judge, read_labels
 from textkin.duplicates.null import BINS, LOW, WIDTH, sample_null
@@ -300,6 +300,19 @@ def test_labels_by_id_and_by_text_choose_the_threshold(notes: textkin.Collection
     assert again.labels is not None
     assert again.labels.pairs == 2
     assert again.copies > 0
+
+
+def test_no_labels_are_an_error_that_says_so(notes: textkin.Collection) -> None:
+    with pytest.raises(InputError, match="of 0 labelled pairs 0 are the same"):
+        notes.calibrate([], copies=0)
+
+
+def test_the_threshold_of_labels_parts_the_pairs_as_their_best_f1_says() -> None:
+    vectors = np.stack([np.array([1.0, 0.0])] + [np.array([np.cos(a), np.sin(a)]) for a in (0.5, 0.50002)])
+    pairs = [LabelledPair("a", "b", True), LabelledPair("a", "c", False)]
+    scores, same = label_scores(pairs, list("abc"), ["", "x", "y"], vectors, lambda _: pytest.fail("all known"))
+    level = run(cloud(300, 0), labels=(scores, same)).threshold
+    assert scores[0] >= level > scores[1]
 
 
 def test_an_empty_collection_has_nothing_to_calibrate(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from textkin.duplicates.labels import LabelledPair, LabelScores, judge
 from textkin.duplicates.null import BINS, LOW, WIDTH, NullSample, sample_null
 from textkin.duplicates.perturb import EDITS, edited
 from textkin.duplicates.tail import Tail, fit_tail, refitted
-from textkin.duplicates.unit_rows import Doubles, unit_rows
+from textkin.duplicates.unit_rows import SCORE_DECIMALS, Doubles, pair_scores, unit_rows
 from textkin.errors import InputError
 from textkin.types import Matrix, Progress
 
@@ -149,11 +149,10 @@ def label_scores(
             raise InputError(f"{unknown[refused[0]]!r} is no id, and can't be embedded as a text")
         known.update({name: len(rows) + place for place, name in enumerate(unknown)})
         rows = np.concatenate([rows, fresh]) if len(rows) else fresh
-    one = np.array([known[pair.one] for pair in pairs])
-    other = np.array([known[pair.other] for pair in pairs])
+    one = np.array([known[pair.one] for pair in pairs], dtype=np.int64)
+    other = np.array([known[pair.other] for pair in pairs], dtype=np.int64)
     unit = unit_rows(rows)
-    scores = np.einsum("ij,ij->i", unit.take(one), unit.take(other))
-    return scores, [pair.same for pair in pairs]
+    return pair_scores(unit, one, unit, other), [pair.same for pair in pairs]
 
 
 def _interval(
@@ -235,7 +234,7 @@ def _copies(
 
 def _choose(levels: Sequence[Level], labels: LabelScores | None) -> tuple[float, str]:
     if labels is not None:
-        return round(labels.threshold, 4), (
+        return round(labels.threshold, SCORE_DECIMALS), (
             f"the best F1 on {labels.pairs:,} labelled pairs lies there ({labels.f1:.3f}: precision "
             f"{labels.precision:.3f}, recall {labels.recall:.3f})"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from textkin.cli.kept_file import write_lines
 from textkin.cli.main import main
 
 Run = Callable[..., Result]
@@ -54,6 +55,16 @@ def test_kept_records_have_all_their_fields(run: Run) -> None:
     assert [row["id"] for row in table] == ["a", "d"]
     assert json.loads(table[0]["tags"]) == ["x", {"y": 1}]
     assert not list(Path().glob("*.new"))
+
+
+def test_a_file_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield {"id": "a"}
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_lines(str(tmp_path / "kept.jsonl"), rows())
+    assert not list(tmp_path.iterdir())
 
 
 def test_veto_and_audit(run: Run) -> None:

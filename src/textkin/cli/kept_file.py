@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -48,8 +49,10 @@ def write_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> int:
                 count = _write_jsonl(file, rows)
         unfinished.replace(place)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise from_system(error, place) from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
     return count
 
 

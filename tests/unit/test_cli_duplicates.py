@@ -104,6 +104,10 @@ def test_apply_and_undo(run: Run) -> None:
     assert run("duplicates", "n.kin", "--undo").stdout == "2 records brought back, 4 in all\n"
     assert run("list", "n.kin", "--json").stdout == before
     assert "nothing to undo" in run("duplicates", "n.kin", "--undo", code=2).stderr
+    done = run("duplicates", "n.kin", "--threshold", "1", "--where", "id = 'none'", "--apply")
+    assert "nothing was removed" in done.stderr
+    for pair in (("--apply", "--undo"), ("--undo", "--forget-undo")):
+        assert "give one of --apply, --undo and --forget-undo" in run("duplicates", "n.kin", *pair, code=2).stderr
     run("duplicates", "n.kin", "--threshold", "0.7", "--apply")
     assert run("duplicates", "n.kin", "--forget-undo").stdout == "2 records dropped for good\n"
     run("duplicates", "n.kin", "--undo", code=2)

@@ -43,7 +43,7 @@ def summary_line(report: DuplicateReport, place: str, removed: int | None) -> st
         parts.append(f"Exact: no pair was missed{again};")
     else:
         parts.append(f"Approximate: {recall.summary};")
-    if removed is None:
+    if not removed:
         parts.append("nothing was removed.")
     else:
         parts.append(f"{counted(removed, 'record')} removed; textkin duplicates {place} --undo brings them back.")

@@ -180,6 +180,8 @@ def duplicates(
     """
     _check_rule(keep, date_field)
     collection = is_collection(paths)
+    if apply + undo + forget_undo > 1:
+        raise click.UsageError("give one of --apply, --undo and --forget-undo")
     if undo or forget_undo:
         _take_back(paths, collection, undo=undo)
         return

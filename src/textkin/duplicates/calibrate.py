@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.duplicates.calibration import Calibration, Level, about
+from textkin.duplicates.find import plain
 from textkin.duplicates.join import near_pairs
 from textkin.duplicates.labels import LabelledPair, LabelScores, judge
 from textkin.duplicates.null import BINS, LOW, WIDTH, NullSample, sample_null
@@ -118,11 +118,6 @@ def calibrate(
         threshold=chosen,
         why=why,
     )
-
-
-def plain(text: str) -> str:
-    """What makes two texts the same: NFC, white space collapsed."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def label_scores(

@@ -127,9 +127,14 @@ def _sifted(
     return Links(links.i[allowed], links.j[allowed], links.score[allowed]), tuple(vetoed)
 
 
-def plain_digest(text: str) -> bytes:
+def plain(text: str) -> str:
     """What makes two texts the same: NFC, white space collapsed."""
-    return text_digest(well_formed(" ".join(unicodedata.normalize("NFC", text).split())))
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def plain_digest(text: str) -> bytes:
+    """`plain` in 32 bytes."""
+    return text_digest(well_formed(plain(text)))
 
 
 def _classes(keys: Sequence[Hashable], preferred: Numbers) -> tuple[Numbers, Numbers]:

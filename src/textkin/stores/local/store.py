@@ -102,7 +102,7 @@ class LocalStore:
 
     def close(self) -> None:
         self._connections.close()
-        self._matrix = None
+        self._matrix = self._wholes = None
 
     # -- header --------------------------------------------------------------------------------------------
 

@@ -29,7 +29,6 @@ def remembering_join(memory: JoinMemory) -> Join:
         if threshold <= 0 or not len(rows) or rows.dtype != np.float32:
             return exact_join(rows, threshold, max_pairs, progress)
         keys, first, which = np.unique(vector_keys(rows), return_index=True, return_inverse=True)
-        distinct = rows[first]
         known = memory.recall()
         fresh = np.ones(len(keys), dtype=np.bool_)
         if known is not None and known.threshold <= threshold:
@@ -38,11 +37,16 @@ def remembering_join(memory: JoinMemory) -> Join:
         if known is not None and 2 * int(fresh.sum()) <= len(keys):
             # More pairs than allowed at the last threshold may be few enough at this one.
             with suppress(InputError):
-                completed = _completed(known, keys, distinct, fresh, max_pairs, progress)
+                completed = _completed(known, keys, rows, first, fresh, max_pairs, progress)
         if known is None or completed is None:
-            pairs = near_pairs(distinct, threshold, max_pairs=max_pairs, progress=progress)
+            # Copied only where rows are alike: the matrix may take most of the memory there is.
+            distinct = len(first) == len(rows)
+            pairs = near_pairs(
+                rows if distinct else rows[first], threshold, max_pairs=max_pairs, progress=progress
+            )
             work = Work("exact", len(rows), len(rows), pairs.stats.pairs, (pairs.stats,))
-            every = Remembered(threshold, keys, pairs.i, pairs.j, pairs.score)
+            own = which.ravel() if distinct else np.arange(len(keys))
+            every = Remembered(threshold, keys, *_sorted(own[pairs.i], own[pairs.j], pairs.score))
             memory.keep(every)
         else:
             every, joins = completed
@@ -63,11 +67,12 @@ def _completed(
     known: Remembered,
     keys: npt.NDArray[np.bytes_],
     rows: npt.NDArray[Any],
+    first: Numbers,
     fresh: npt.NDArray[np.bool_],
     max_pairs: int,
     progress: Progress | None,
 ) -> tuple[Remembered, list[NearPairs]]:
-    """All pairs among the rows at the known threshold, and the joins that it took."""
+    """All pairs among the keys at the known threshold, and the joins that it took; ``first`` is a row of each key."""
     place = np.minimum(np.searchsorted(keys, known.keys), len(keys) - 1)
     moved = np.where(keys[place] == known.keys, place, -1)
     here = (moved[known.i] >= 0) & (moved[known.j] >= 0)
@@ -75,8 +80,9 @@ def _completed(
     new, old = np.flatnonzero(fresh), np.flatnonzero(~fresh)
     joins: list[NearPairs] = []
     if len(new):
-        among = near_pairs(rows[new], known.threshold, max_pairs=max_pairs)
-        across = near_pairs(rows[new], known.threshold, other=rows[old], max_pairs=max_pairs, progress=progress)
+        arrived, there = rows[first[new]], rows[first[old]]
+        among = near_pairs(arrived, known.threshold, max_pairs=max_pairs)
+        across = near_pairs(arrived, known.threshold, other=there, max_pairs=max_pairs, progress=progress)
         i += [new[among.i], new[across.i]]
         j += [new[among.j], old[across.j]]
         score += [among.score, across.score]

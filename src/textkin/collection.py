@@ -689,8 +689,8 @@ class Collection:
         *,
         whole: bool = False,
     ) -> list[Hit]:
-        if k < 1:
-            raise InputError(f"k must be at least 1, not {k}")
+        if not isinstance(k, int) or k < 1:
+            raise InputError(f"k must be a whole number of at least 1, not {k!r}")
         unit = np.ascontiguousarray(normalize(vector[None, :]), dtype=np.float32)
         if not unit.any():
             raise InputError("what is to be like and unlike cancels out; there is nothing left to search for")

@@ -136,8 +136,8 @@ def test_against_a_collection(run: Run) -> None:
     assert "n1" in run(*args).stdout
     assert json.loads(run("info", "n.kin", "--json").stdout)["records"] == 4
     run("duplicates", "n.kin", "--against", "n.kin", code=2)
-    assert "not for --against" in run(*args, "--keep", "longest", code=2).stderr
-    assert "not for --against" in run(*args, "--approximate-above", "2", code=2).stderr
+    assert "--keep has no meaning there" in run(*args, "--keep", "longest", code=2).stderr
+    assert "--approximate-above has no meaning" in run(*args, "--approximate-above", "2", code=2).stderr
     run("duplicates", "new.jsonl", "--against", "none.kin", code=3)
 
 
@@ -211,3 +211,25 @@ def test_like_and_unlike(many: Run) -> None:
     both = many("search", "m.kin", "worda wordb", "--like", "m0", "--json").stdout
     assert json.loads(both)[0]["id"] == "m120"
     assert "no record with the id 'm999'" in many("search", "m.kin", "--unlike", "m999", code=3).stderr
+
+
+def test_nothing_is_written_over_what_is_read_or_under_a_wrong_name(run: Run) -> None:
+    before = Path("r.jsonl").read_bytes()
+    refused = run("duplicates", "r.jsonl", "--model", "hashing", "-o", "r.jsonl", code=2)
+    assert "r.jsonl is read, or written, by this very command" in refused.stderr
+    run("duplicates", "r.jsonl", "--model", "hashing", "-o", "x.csv", "--audit", "x.csv", code=2)
+    assert ".jsonl or .csv" in run("duplicates", "r.jsonl", "-o", "k.parquet", code=2).stderr
+    assert ".svg" in run("duplicates", "r.jsonl", "--plot", "p.png", code=2).stderr
+    assert Path("r.jsonl").read_bytes() == before
+    run("embed", "r.jsonl", "--model", "hashing", "-o", "v.npy")
+    numbers = Path("v.npy").read_bytes()
+    run("duplicates", "v.npy", "-o", "v.npy", code=2)
+    assert Path("v.npy").read_bytes() == numbers
+
+
+def test_labels_that_are_meant_as_ids_are_not_taken_for_texts(run: Run) -> None:
+    run("index", "r.jsonl", "--id-column", "id", "--to", "n.kin", "--model", "hashing")
+    Path("labels.csv").write_text("a,b,1\na,nope,0\n")
+    assert "'nope'" in run("calibrate", "n.kin", "--labels", "labels.csv", "--copies", "0", code=2).stderr
+    Path("labels.csv").write_text("x1,x2,1\nx1,x3,0\n")
+    assert "--id-column" in run("calibrate", "n.kin", "--labels", "labels.csv", "--copies", "0", code=2).stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,10 +199,18 @@ def test_an_interrupt_stops_the_threads(compiled_join: bool, monkeypatch: pytest
     monkeypatch.setattr(join, "_COMPILED", 1 if compiled_join else 1 << 60)
     begun: list[Work] = []
     run = CompiledJoin.run
-    monkeypatch.setattr(CompiledJoin, "run", lambda self, work: begun.append(work) or run(self, work))
+    stopped = Event()
+
+    def slowly(self: CompiledJoin, work: Work) -> Any:
+        begun.append(work)
+        stopped.wait(0.1)  # else all may be done before anybody hears of the first
+        return run(self, work)
+
+    monkeypatch.setattr(CompiledJoin, "run", slowly)
 
     def stop(done: int, total: int | None) -> None:
         if begun or not compiled_join:
+            stopped.set()
             raise Stop
 
     rows = RNG.standard_normal((60_000, 8))

@@ -85,9 +85,18 @@ def test_a_second_run_sends_only_what_is_new(notes: Path) -> None:
     copy_collection("notes.kin", "b.kin")
     with textkin.Collection("notes.kin") as made:
         made.add(["one more"], ids=["more"])
-        made.add(["another text"], ids=["id7"])
     report = copy_collection("notes.kin", "b.kin")
-    assert (report.copied, report.unchanged) == (2, 1200)
+    assert (report.copied, report.unchanged) == (1, 1201)
+
+
+def test_another_record_of_the_same_id_is_replaced_only_when_asked_for(notes: Path) -> None:
+    copy_collection("notes.kin", "b.kin")
+    with textkin.Collection("notes.kin") as made:
+        made.add(["another text"], ids=["id7"])
+    with pytest.raises(InputError, match=r"another record 'id7'.*--merge"):
+        copy_collection("notes.kin", "b.kin")
+    report = copy_collection("notes.kin", "b.kin", merge=True)
+    assert (report.copied, report.unchanged) == (1, 1200)
     with textkin.Collection("b.kin") as copied:
         assert copied.get("id7").text == "another text"
 

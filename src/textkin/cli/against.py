@@ -9,7 +9,7 @@ from textkin._progress import bar
 from textkin.cli.fetching import ensure_model_of, open_for_reading
 from textkin.cli.file_records import read_files
 from textkin.cli.kept_file import kept_rows, write_lines
-from textkin.cli.money import spent_lines, telling_at_a_stop
+from textkin.cli.money import spent_lines, telling_what_is_kept
 from textkin.cli.output import Column, counted, score_column, talk, text_column, write_object, write_rows
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def find_against(
     audit: str | None,
     form: str | None,
     *,
+    model: str | None,
     base_url: str | None,
     budget: Budget,
     verbose: bool,
@@ -39,7 +40,7 @@ def find_against(
     from textkin.cli.calibrate import auto_threshold
 
     records, rows = read_files(paths, options, verbose)
-    with open_for_reading(place, None, base_url, budget) as collection, telling_at_a_stop(collection.spend):
+    with open_for_reading(place, model, base_url, budget) as collection, telling_what_is_kept(collection.spend):
         ensure_model_of(collection)
         if threshold == "auto":
             threshold = auto_threshold(collection)

@@ -10,7 +10,7 @@ from textkin._progress import bar
 from textkin.cli.fetching import begin, ensure_model_of, open_for_reading
 from textkin.cli.file_records import FileRecords, embed_files
 from textkin.cli.kept_file import check_writable
-from textkin.cli.money import spent_lines, telling_at_a_stop
+from textkin.cli.money import spent_lines, telling_what_is_kept
 from textkin.cli.options import (
     budget_of,
     budget_options,
@@ -59,7 +59,12 @@ _COLUMNS = (
 )
 @click.option("--plot", metavar="FILE.svg", help="Draw thresholds against found, false and missed.")
 @click.option("--all", "every", is_flag=True, help="All thresholds from 0.3 in steps of 0.01, also in the table.")
-@click.option("--model", metavar="NAME", help="For files: a model's name or folder. [default: all-MiniLM-L6-v2]")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="For files: a model's name or folder. [default: all-MiniLM-L6-v2] For a collection that another tool "
+    "made: the model that made its vectors.",
+)
 @server_option
 @read_options
 @engine_options
@@ -96,20 +101,20 @@ def calibrate(
     from textkin.duplicates.labels import read_labels
     from textkin.models.spending import Spend
 
-    check_writable(plot)
+    check_writable(plot, (".svg",))
     judged = None if labels is None else read_labels(labels)
     budget = budget_of(given)
     if is_collection(paths):
-        with open_for_reading(paths[0], None, base_url, budget) as collection:
+        with open_for_reading(paths[0], model, base_url, budget) as collection:
             spend = collection.spend
             if copies or labels:
                 ensure_model_of(collection)
-            with telling_at_a_stop(spend), bar("scoring") as progress:
+            with telling_what_is_kept(spend), bar("scoring") as progress:
                 found = collection.calibrate(labels, copies=copies, progress=progress)
     else:
         engine = {"device": device, "precision": precision or "float32", "threads": threads, "base_url": base_url}
         spend = Spend(budget)
-        with telling_at_a_stop(spend), spend.counting():
+        with telling_what_is_kept(spend), spend.counting():
             begin(spend, model)
             read = embed_files(paths, read_options_of(given), model, engine, verbose)
             found = calibrate_files(read, judged, copies)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from textkin._progress import bar
+from textkin.cli.fetching import open_for_reading
 from textkin.cli.hints import tell_why_nothing
-from textkin.cli.options import place_argument, where_option
+from textkin.cli.options import maker_option, place_argument, where_option
 from textkin.cli.output import (
     Column,
     counted,
@@ -38,8 +39,17 @@ _OUTLIER_COLUMNS = (score_column(), Column("id"), Column("nearest"), text_column
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same groups.")
 @where_option
+@maker_option
 @form_options
-def clusters(place: str, count: int | None, seed: int, where: str | None, form: str | None) -> None:
+def clusters(
+    place: str,
+    count: int | None,
+    seed: int,
+    where: str | None,
+    model: str | None,
+    base_url: str | None,
+    form: str | None,
+) -> None:
     """Split the records of COLLECTION into groups of related texts, each with the words that set it apart.
 
     cohesion is the mean cosine of a group's records with its middle. JSON has all ids of a group, nearest to
@@ -48,9 +58,7 @@ def clusters(place: str, count: int | None, seed: int, where: str | None, form: 
     \b
     textkin clusters notes.kin --count 8
     """
-    from textkin.collection import Collection
-
-    with Collection(place, create=False) as collection:
+    with open_for_reading(place, model, base_url) as collection:
         found = collection.clusters(count, where=where, seed=seed)
         rows = [
             {
@@ -82,8 +90,17 @@ def clusters(place: str, count: int | None, seed: int, where: str | None, form: 
     help="How many nearest records count; they are the reason given.",
 )
 @where_option
+@maker_option
 @form_options
-def outliers(place: str, k: int, neighbours: int, where: str | None, form: str | None) -> None:
+def outliers(
+    place: str,
+    k: int,
+    neighbours: int,
+    where: str | None,
+    model: str | None,
+    base_url: str | None,
+    form: str | None,
+) -> None:
     """Find the records of COLLECTION that have the least near them, the oddest first; exact.
 
     The score is 1 minus the mean cosine with the nearest other records: 0 in a crowd of copies, near 1 alone.
@@ -91,9 +108,7 @@ def outliers(place: str, k: int, neighbours: int, where: str | None, form: str |
     \b
     textkin outliers notes.kin -k 5
     """
-    from textkin.collection import Collection
-
-    with Collection(place, create=False) as collection:
+    with open_for_reading(place, model, base_url) as collection:
         if where is not None and not collection.count(where):
             tell_why_nothing(collection, where)
         with bar("comparing") as progress:

@@ -10,7 +10,9 @@ from textkin.cli.options import maker_option
 from textkin.cli.output import counted, json_option, say, talk, write_object
 
 _merge = click.option(
-    "--merge", is_flag=True, help="Keep other records of the same model that are at the target already."
+    "--merge",
+    is_flag=True,
+    help="Keep other records of the same model that are at the target; replace those with the same id.",
 )
 
 

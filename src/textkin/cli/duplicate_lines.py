@@ -39,7 +39,12 @@ def summary_line(report: DuplicateReport, place: str, removed: int | None) -> st
     if recall is None:
         again = ""
         if work is not None and work.how == "incremental":
-            again = f" ({counted(work.new, 'record')} new since the last join; {work.compared:,} pairs compared)"
+            again = (
+                f" (the last join was remembered; {counted(work.new, 'record')} came since, and "
+                f"{counted(work.compared, 'pair')} of those with all were compared now)"
+                if work.new
+                else " (all of it remembered from the last join: no record came since)"
+            )
         parts.append(f"Exact: no pair was missed{again};")
     else:
         parts.append(f"Approximate: {recall.summary};")

@@ -14,8 +14,8 @@ from textkin.cli.duplicate_lines import summary_line, table_rows
 from textkin.cli.fetching import begin, open_for_reading
 from textkin.cli.file_records import embed_files
 from textkin.cli.hints import tell_why_nothing
-from textkin.cli.kept_file import check_writable, kept_rows, write_lines
-from textkin.cli.money import spent_lines, telling_at_a_stop
+from textkin.cli.kept_file import check_apart, check_writable, kept_rows, write_lines
+from textkin.cli.money import spent_lines, telling_what_is_kept
 from textkin.cli.options import (
     THRESHOLD,
     WORDS,
@@ -185,8 +185,10 @@ def duplicates(
     if undo or forget_undo:
         _take_back(paths, collection, undo=undo)
         return
-    for path in (output, audit, plot):
+    for path in (output, audit):
         check_writable(path)
+    check_writable(plot, (".svg",))
+    check_apart(paths, (output, audit, plot))
     vetoes = tuple(name.strip() for name in veto.split(",") if name.strip())
     budget = budget_of(given)
     engine = {"device": device, "precision": precision or "float32", "threads": threads, "base_url": base_url}
@@ -194,15 +196,23 @@ def duplicates(
     if against is not None:
         from textkin.cli.against import find_against
 
-        if collection or apply or groups != "stars" or where is not None or model is not None or plot:
-            raise click.UsageError("--against compares files with a collection: duplicates FILE --against C")
-        if keep != "first" or approximate_above is not None:
+        others = {
+            "--apply": apply,
+            "--groups": groups != "stars",
+            "--where": where is not None,
+            "--plot": plot is not None,
+            "--keep": keep != "first",
+            "--approximate-above": approximate_above is not None,
+        }
+        unfit = [name for name, given_too in others.items() if given_too]
+        if collection or unfit:
+            what = f"{paths[0]} is a collection" if collection else f"{', '.join(unfit)} has no meaning there"
             raise click.UsageError(
-                "--keep and --approximate-above are not for --against: it is exact, and keeps what is new"
+                f"--against says which records of FILE are in a collection already, and keeps what is new: {what}"
             )
         find_against(
             paths, against, threshold, vetoes, options, output, audit, form,
-            base_url=base_url, budget=budget, verbose=verbose,
+            model=model, base_url=base_url, budget=budget, verbose=verbose,
         )  # fmt: skip
         return
     if apply and (not collection or groups == "pairs"):
@@ -298,7 +308,7 @@ def _of_collection(place: str, wish: Wish, model: str | None, base_url: str | No
 
     with (
         open_for_reading(place, model, base_url, budget) as collection,
-        telling_at_a_stop(collection.spend),
+        telling_what_is_kept(collection.spend),
     ):
         threshold = wish.threshold
         if threshold == "auto":
@@ -338,7 +348,7 @@ def _of_files(
     from textkin.models.spending import Spend
 
     spend = Spend(budget)
-    with telling_at_a_stop(spend), spend.counting():
+    with telling_what_is_kept(spend), spend.counting():
         begin(spend, model)
         read = embed_files(paths, options, model, engine, verbose)
         threshold = wish.threshold

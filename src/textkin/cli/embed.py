@@ -10,7 +10,7 @@ import click
 
 from textkin._progress import bar
 from textkin.cli.fetching import begin, load_with_bar
-from textkin.cli.money import spent_lines, telling_at_a_stop
+from textkin.cli.money import spent_lines, telling_what_is_kept
 from textkin.cli.options import (
     budget_of,
     budget_options,
@@ -75,7 +75,7 @@ def embed(
         raise InputError(f"no text found in {', '.join(paths)}, so there is nothing to write")
     texts = [record.text for record in records]
     ids = [record.id for record in records]
-    with telling_at_a_stop(spend), spend.counting():
+    with telling_what_is_kept(spend, ledger=not no_ledger), spend.counting():
         begin(spend, model)
         loaded = load_with_bar(
             model, device=device, precision=precision or "float32", threads=threads, base_url=base_url

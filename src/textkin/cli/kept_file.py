@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from textkin.errors import InputError
 from textkin.stores.problems import from_system
@@ -16,17 +16,26 @@ if TYPE_CHECKING:
     from textkin.types import Record
 
 
+LINES: Final = (".jsonl", ".csv", ".tsv", ".json", ".ndjson")
+"""Suffixes of tables of rows; all but .csv and .tsv hold JSON lines."""
+
+
 def kept_rows(
     records: Iterable[Record], rows: Mapping[str, Mapping[str, Any]], kept: Iterable[str]
 ) -> Iterator[Mapping[str, Any]]:
     """The rows of the records that stay, with all their fields as they were read.
 
-    A record that came from no table has its id, its text and its metadata.
+    A record that came from no table has its id, its text and its metadata; metadata that are named ``id`` or
+    ``text`` are called ``metadata.id`` and ``metadata.text``.
     """
     staying = frozenset(kept)
     for record in records:
         if record.id in staying:
-            yield rows.get(record.id) or {**record.metadata, "id": record.id, "text": record.text}
+            own = {
+                f"metadata.{name}" if name in ("id", "text") else name: value
+                for name, value in record.metadata.items()
+            }
+            yield rows.get(record.id) or {"id": record.id, "text": record.text, **own}
 
 
 def write_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -56,14 +65,40 @@ def write_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
-def check_writable(path: str | None) -> None:
+def check_writable(path: str | None, kinds: Collection[str] = LINES) -> None:
     """Refuse a place that can't hold a file before any work is done.
 
+    Args:
+        path: None is fine.
+        kinds: suffixes that it may have; a name without one is fine where ``.jsonl`` is among them.
+
     Raises:
-        InputError: its folder isn't there, or it is a folder.
+        InputError: its folder isn't there, it is a folder, or its name promises another kind of file.
     """
-    if path is not None and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+    if path is None:
+        return
+    place = Path(path)
+    if place.is_dir() or not place.absolute().parent.is_dir():
         raise InputError(f"{path} can't be written: give a file in a folder that exists")
+    suffix = place.suffix.lower()
+    if suffix not in kinds and (suffix or ".jsonl" not in kinds):
+        raise InputError(f"{path}: what is written here is {' or '.join(kinds)}; name the file so")
+
+
+def check_apart(read: Sequence[str], written: Sequence[str | None]) -> None:
+    """Refuse to write over what is read, or twice into one file.
+
+    Raises:
+        InputError: naming the file.
+    """
+    taken = {Path(path).absolute() for path in read} | {Path(path).with_suffix(".npy").absolute() for path in read}
+    for path in written:
+        if path is None:
+            continue
+        place = Path(path).absolute()
+        if place in taken:
+            raise InputError(f"{path} is read, or written, by this very command; name another file")
+        taken.add(place)
 
 
 def _write_jsonl(file: TextIO, rows: Iterable[Mapping[str, Any]]) -> int:

@@ -135,4 +135,6 @@ def _bytes(size: str) -> int:
     if found is None:
         raise InputError(f"{size!r} is no size; expected something like 500MB, 2GB or none")
     number, unit, binary = found.groups()
+    if float(number) and not re.search("[A-Za-z]", size):
+        raise InputError(f"{size} what? Say the unit: {size}MB, {size}GB, or {size}B for bytes")
     return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit.upper() or " "))

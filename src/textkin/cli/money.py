@@ -24,6 +24,21 @@ def telling_at_a_stop(spend: Spend) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def telling_what_is_kept(spend: Spend, *, ledger: bool = True) -> Iterator[None]:
+    """`telling_at_a_stop`; Ctrl-C also says how to go on."""
+    try:
+        with telling_at_a_stop(spend):
+            yield
+    except KeyboardInterrupt:
+        talk(
+            "stopped; vectors that were made are in the ledger, and the same command goes on from there"
+            if ledger
+            else "stopped; without the ledger nothing was kept"
+        )
+        raise
+
+
 def spent_lines(spent: Spent) -> Iterator[str]:
     """The last line of a run with a model that others run; none for a model on this machine."""
     if spent.model is None:

@@ -119,7 +119,7 @@ def _facts(made: Plan) -> Iterator[tuple[str, str]]:
     if made.refused:
         yield "empty", f"{counted(len(made.refused), 'record')}: set aside"
     cost = dollars(made.dollars)
-    if made.price_date:
+    if made.price is not None and made.price_date:
         cost += f" at ${made.price:.15g} a million tokens, as found on {made.price_date}"
     elif made.price:
         cost += f" at ${made.price:.15g} a million tokens"

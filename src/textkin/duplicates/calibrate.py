@@ -130,7 +130,8 @@ def label_scores(
     """Score labelled pairs: a name is an id, else a text of a record, else a text that is embedded now.
 
     Raises:
-        InputError: a text that can't be embedded.
+        InputError: a name that is no id where most are ids, or where it looks like one; a text that can't be
+            embedded.
     """
     place_of = {plain(text): record for record, text in enumerate(texts)}
     place_of.update({name: record for record, name in enumerate(ids)})
@@ -138,6 +139,7 @@ def label_scores(
     known = {name: place_of.get(name, place_of.get(plain(name), -1)) for name in names}
     unknown = [name for name in names if known[name] < 0]
     rows = np.asarray(vectors)
+    _refuse_mistyped(names, unknown, frozenset(ids))
     if unknown:
         fresh, refused = embed(unknown)
         if refused:
@@ -148,6 +150,21 @@ def label_scores(
     other = np.array([known[pair.other] for pair in pairs], dtype=np.int64)
     unit = unit_rows(rows)
     return pair_scores(unit, one, unit, other), [pair.same for pair in pairs]
+
+
+def _refuse_mistyped(names: Sequence[str], unknown: Sequence[str], ids: frozenset[str]) -> None:
+    """Refuse to take for texts what is meant as ids.
+
+    Raises:
+        InputError: a single word that is neither an id nor a text here, where others are ids or all are such words.
+    """
+    mistyped = [name for name in unknown if len(name.split()) < 2]
+    if mistyped and (len(mistyped) == len(names) or any(name in ids for name in names)):
+        named = ", ".join(map(repr, mistyped[:5])) + (", …" if len(mistyped) > 5 else "")
+        raise InputError(
+            f"{len(mistyped)} of {len(names)} names in the labels are no ids of these records: {named}. Mend those "
+            "pairs, or leave them out; for files, --id-column names the column that holds the ids"
+        )
 
 
 def _interval(

@@ -72,7 +72,7 @@ def _completed(
     max_pairs: int,
     progress: Progress | None,
 ) -> tuple[Remembered, list[NearPairs]]:
-    """All pairs among the keys at the known threshold, and the joins that it took; ``first`` is a row of each key."""
+    """All pairs of keys at the known threshold, and the joins that it took; ``first`` is a row of each key."""
     place = np.minimum(np.searchsorted(keys, known.keys), len(keys) - 1)
     moved = np.where(keys[place] == known.keys, place, -1)
     here = (moved[known.i] >= 0) & (moved[known.j] >= 0)

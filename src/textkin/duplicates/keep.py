@@ -85,7 +85,8 @@ def keep_order(
     """Record numbers, the one to keep first.
 
     Args:
-        keep: ``first`` and ``last`` in input order; ``longest`` by characters of text; ``newest`` by ``dates``;
+        keep: ``first`` and ``last`` in input order; ``longest`` by characters of text (runs of white space count
+            as one); ``newest`` by ``dates``;
             ``central``: the record with most near-duplicates; a function from id to a number, or one number a
             record: the highest is kept.
         ids: of all records.
@@ -115,7 +116,9 @@ def keep_order(
     if keep == "longest":
         if texts is None:
             raise InputError("keep='longest' needs the texts")
-        return _highest_first([float(len(text)) for text, _ in zip(texts, _same(texts, ids), strict=True)], ties)
+        return _highest_first(
+            [float(len(" ".join(text.split()))) for text, _ in zip(texts, _same(texts, ids), strict=True)], ties
+        )
     if keep == "newest":
         if dates is None:
             raise InputError("keep='newest' needs a date for each record: name the metadata field that holds it")

@@ -26,6 +26,8 @@ def text_records(
     """
     if isinstance(texts, Mapping):
         raise InputError("texts is a mapping; give its texts as a list, and ids= and metadata= beside it")
+    if hasattr(texts, "columns"):
+        raise InputError("texts is a table; give one of its columns, e.g. table['text'], and metadata= beside it")
     many = [texts] if isinstance(texts, str) else list(texts)
     _check_strings(many, "text")
     names = _default_ids(many) if ids is None else [ids] if isinstance(ids, str) else list(ids)

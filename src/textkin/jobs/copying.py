@@ -79,7 +79,7 @@ def copy_collection(
         model: for another tool's collection, which doesn't say whose vectors it holds: the model that made them,
             as `Collection` takes it; checked by embedding some texts again, through the user's ledger.
         base_url: the server of that model, as in `load_model`.
-        merge: the target may hold other records of the same model, which are kept.
+        merge: the target may hold other records of the same model: they are kept, those with the same id replaced.
         sample: records to read back at the end and to compare with the source's.
         seed: of the choice of these.
         progress: called with (records done, records in all); True shows a bar.
@@ -148,12 +148,19 @@ def _opened(place: str | Path, *, create: bool, read_only: bool = False) -> clos
 def _refuse_others(source: Store, target: Store) -> None:
     ids = target.ids()
     while batch := list(islice(ids, _BATCH)):
-        known = source.digests(batch)
+        known, there = source.digests(batch), target.digests(batch)
         other = next((name for name in batch if name not in known), None)
         if other is not None:
             raise InputError(
                 f"{target.url} holds record {other!r}, which {source.url} does not; name an empty place, or "
                 "merge both (--merge)"
+            )
+        # One without a digest was being written when an earlier copy was ended.
+        changed = next((name for name in batch if there.get(name) and there[name] != known[name]), None)
+        if changed is not None:
+            raise InputError(
+                f"{target.url} holds another record {changed!r} than {source.url}; name an empty place, or "
+                "replace it (--merge)"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import overload
 
 from textkin._progress import bar
@@ -119,6 +119,8 @@ class EmbeddingModel:
                 "normalize_embeddings=False can't be kept; leave it out"
             )
         single = isinstance(texts, str)
+        if not isinstance(texts, Iterable):
+            raise InputError(f"texts must be one str or a sequence of them, not a {type(texts).__name__}")
         checked = _checked([texts] if isinstance(texts, str) else list(texts))
         if show_progress_bar and progress is None:
             with bar("encoding") as shown:

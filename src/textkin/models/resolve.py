@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from textkin.errors import InputError
+from textkin.errors import InputError, ModelNotFoundError
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.foreign import ForeignModel
 from textkin.models.hashing import HashingModel
+from textkin.models.providers.hosted import hosted_models
 from textkin.models.providers.names import hosted_name, is_hosted
 from textkin.models.weights.fetching import FetchProgress
 from textkin.types import Model
@@ -96,6 +97,9 @@ def _by_name(
         raise InputError(
             f"{precision} is for torch on a GPU; use --precision int8, or the model {_TORCH}{name} with a GPU"
         )
+    hosted = next((one.name for one in hosted_models() if one.model == name), None)
+    if hosted is not None and catalog.find(name) is None and not Path(name).is_dir():
+        raise ModelNotFoundError(f"{name} is run by its provider: name it {hosted}")
     folder = weights.fetch(name, progress)
     entry = catalog.find(name)
     if Path(name).is_dir() and folder.samefile(name):

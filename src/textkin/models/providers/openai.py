@@ -32,7 +32,7 @@ from textkin.models.providers.packing import LearnedSize, RequestLimits
 from textkin.models.providers.requests import Answered, Part, PassingError, Patience, RefusedError
 from textkin.models.providers.rows import embedded_parts, together
 from textkin.models.providers.sending import send_all
-from textkin.models.providers.servers import azure_server, openai_server
+from textkin.models.providers.servers import OFFICIAL, Server, azure_server, openai_server
 from textkin.models.providers.tokens import TokenCounter, most_tokens
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role, Vector
@@ -166,9 +166,7 @@ class OpenAIModel:
             options["dimensions"] = self._name.dimensions
         # Asked for by name, base64 comes to us as it is, where the SDK would make a list of it.
         options["encoding_format"] = "float" if self._as_numbers else "base64"
-        return asked(
-            self._sdk, lambda: self._client.embeddings.create(**options), self._name.plain, self._server.key
-        )
+        return asked(self._sdk, lambda: self._client.embeddings.create(**options), self._name.plain, self._server)
 
     def _first_vector(self) -> Vector:
         """What the server makes of the first canary text; tells its dimensions."""
@@ -285,14 +283,14 @@ def checked_answer(answer: Any, count: int, width: int) -> Matrix:
     return checked_rows(vectors, count, width)
 
 
-def asked(sdk: Any, call: Callable[[], Any], model: str, key: str) -> Any:
+def asked(sdk: Any, call: Callable[[], Any], model: str, server: Server) -> Any:
     """Make one call of the SDK; its errors become ours, without what was sent.
 
     Args:
         sdk: the module.
         call: the call.
         model: its name in messages.
-        key: the variable with the key, for messages.
+        server: for messages.
 
     Raises:
         PassingError: worth another try.
@@ -305,20 +303,26 @@ def asked(sdk: Any, call: Callable[[], Any], model: str, key: str) -> Any:
     try:
         return call()
     except (sdk.OpenAIError, ValueError) as error:
-        ours = _translated(sdk, error, model, key)
+        ours = _translated(sdk, error, model, server)
     # Outside of the handler: there the SDK's error, which may repeat the key, would come along as its context.
     raise ours
 
 
-def _translated(sdk: Any, error: Any, model: str, key: str) -> Exception:
+def _translated(sdk: Any, error: Any, model: str, server: Server) -> Exception:
     if isinstance(error, sdk.APIConnectionError):
-        return PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error.__cause__))
+        billed = billed_unsent(error.__cause__)
+        if billed == 0:
+            reason = f"nobody answers at {server.place or OFFICIAL}; is it running, and is the address right?"
+            return PassingError(reason, None, billed, unreached=True)
+        return PassingError(f"no answer ({type(error).__name__})", None, billed)
     if not isinstance(error, sdk.APIStatusError):
         return PassingError(f"an answer that can't be read ({type(error).__name__})")
     status = error.status_code
     wait = wait_asked(error.response.headers)
     if status in (401, 403):
-        return CredentialsError(f"{model}: the key in {key} was refused (HTTP {status}); check it and its rights")
+        return CredentialsError(
+            f"{model}: the key in {server.key} was refused (HTTP {status}); check it and its rights"
+        )
     if status == 404:
         return ModelNotFoundError(f"{model}: the server knows no such model or path (HTTP 404)")
     if status == 402 or (status == 429 and error.code in _NO_CREDIT):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ def own_facts(catalog: Mapping[str, int]) -> dict[str, OwnFacts]:
     try:
         entries = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if os.environ.get("TEXTKIN_MODELS"):
+            raise InputError(f"TEXTKIN_MODELS names {file}, which isn't there") from None
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{file} can't be read: {error}; mend it, or move it away") from error

@@ -18,6 +18,7 @@ class PassingError(Exception):
         crowded: whether the provider has too many requests, so that the others had better wait too.
         of_content: whether one of the texts may be the cause: some servers answer one that is too long with
             HTTP 500, others with a vector of zeros.
+        unreached: whether nobody was there to take the request.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class PassingError(Exception):
         *,
         crowded: bool = False,
         of_content: bool = False,
+        unreached: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -35,6 +37,7 @@ class PassingError(Exception):
         self.billed = billed
         self.crowded = crowded
         self.of_content = of_content
+        self.unreached = unreached
 
 
 class RefusedError(Exception):

@@ -21,6 +21,7 @@ GLANCE: Final = 0.1
 _LONGEST_WAIT: Final = 60.0
 _HOPELESS: Final = 64
 _SUSPICIOUS: Final = 3
+_UNREACHED_TRIES: Final = 3
 _HARMLESS: Final = "a"
 
 
@@ -213,7 +214,11 @@ class Work:
             raise ProviderError(
                 f"the provider asks to wait {passing.wait / 60:,.0f} minutes: {passing.reason}. {kept} then"
             )
-        if failures >= self._patience.tries:
+        # Where nobody was there from the beginning, somebody mistyped an address or forgot to start a server.
+        tries = self._patience.tries
+        if passing.unreached and not self._answered:
+            tries = min(tries, _UNREACHED_TRIES)
+        if failures >= tries:
             raise ProviderError(
                 f"the provider failed {failures} times in a row, last with: {passing.reason}. {kept} later to "
                 "go on"

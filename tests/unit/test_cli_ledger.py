@@ -57,3 +57,11 @@ def test_limit_takes_sizes() -> None:
     run("ledger", "limit", "none")
     for wrong in ("much", "5XB", ""):
         assert "no size" in run("ledger", "limit", wrong, code=2).stderr
+
+
+def test_a_limit_needs_its_unit() -> None:
+    refused = CliRunner().invoke(main, ["ledger", "limit", "5"])
+    assert refused.exit_code == 2
+    assert "5GB" in refused.output
+    assert CliRunner().invoke(main, ["ledger", "limit", "5GB"]).exit_code == 0
+    assert CliRunner().invoke(main, ["ledger", "limit", "0"]).exit_code == 0

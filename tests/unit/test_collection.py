@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -545,3 +545,20 @@ def test_wrong_kinds_of_arguments_are_named(notes: textkin.Collection) -> None:
         notes.add({"text": "hello", "id": "z"})
     with pytest.raises(InputError, match="the query must be one text, not a list"):
         notes.search(["refunds"])  # type: ignore[arg-type]
+
+
+def test_arguments_of_a_wrong_kind_are_named(tmp_path: Path) -> None:
+    class Table:
+        columns = ("text",)
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(self.columns)
+
+    with textkin.Collection(tmp_path / "n.kin", model="hashing") as notes:
+        with pytest.raises(InputError, match="is a table; give one of its columns"):
+            notes.add(Table())
+        notes.add(["a"])
+        with pytest.raises(InputError, match=r"whole number.*2\.5"):
+            notes.search("a", k=2.5)
+    with pytest.raises(InputError, match="not a NoneType"):
+        textkin.load_model("hashing").encode(None)

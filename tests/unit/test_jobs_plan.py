@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import textkin
+from textkin.cli.main import main
 from textkin.errors import InputError
 from textkin.jobs.plan import Plan, plan_embedding
 from textkin.ledger import Ledger, embed
@@ -120,3 +122,13 @@ def test_prices_and_rates_can_be_given() -> None:
     assert plan.dollars == pytest.approx(plan.tokens * 10e-6)
     assert plan.batch_dollars is None
     assert plan.seconds == pytest.approx(plan.tokens / 100)
+
+
+def test_a_model_without_a_price_is_planned_without_dollars(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("one text")
+    done = CliRunner().invoke(main, ["plan", str(tmp_path / "t.txt"), "--model", UNPRICED])
+    assert done.exit_code == 0, done.output
+    assert "no price known" in done.output
+
+
+UNPRICED = "cohere:embed-multilingual-light-v3.0"

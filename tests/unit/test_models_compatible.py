@@ -331,3 +331,28 @@ def test_azure_by_the_name_of_a_deployment(monkeypatch: pytest.MonkeyPatch, tmp_
             textkin.load_model("azure:mine")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def test_nobody_there_is_said_soon_and_with_the_address(tmp_path: Path) -> None:
+    with serving() as server:
+        gone = server.openai_url
+        with textkin.Collection(tmp_path / "a.kin", model="openai:own", base_url=gone) as notes:
+            notes.add(["a cat"])
+            model = notes._model.get()
+    patient = Patience(tries=50, first_wait=0.001)
+    for refused in (
+        lambda: OpenAIModel("own", base_url=gone, patience=patient),
+        lambda: raised(model.embed(["x"])),
+    ):
+        with pytest.raises(ProviderError, match=rf"3 times.*nobody answers at {gone}"):
+            refused()
+
+
+def raised(answer: Any) -> None:
+    assert answer.stopped is not None
+    raise answer.stopped
+
+
+def test_a_hosted_model_without_its_provider_is_named_in_full() -> None:
+    with pytest.raises(ModelNotFoundError, match="name it openai:text-embedding-3-small"):
+        textkin.load_model("text-embedding-3-small")

@@ -94,3 +94,9 @@ def test_what_is_wrong_is_named_with_the_file(own_file: Path, text: str, expecte
         hosted_models()
     assert expected in str(caught.value)
     assert str(own_file) in str(caught.value)
+
+
+def test_a_file_that_is_named_and_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTKIN_MODELS", str(tmp_path / "none.toml"))
+    with pytest.raises(InputError, match=r"none\.toml, which isn't there"):
+        hosted_models()

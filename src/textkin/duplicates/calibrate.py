@@ -156,14 +156,14 @@ def _refuse_mistyped(names: Sequence[str], unknown: Sequence[str], ids: frozense
     """Refuse to take for texts what is meant as ids.
 
     Raises:
-        InputError: a single word that is neither an id nor a text here, where others are ids or all are such words.
+        InputError: a single word that is neither an id nor a text here, where others are ids or all are such.
     """
     mistyped = [name for name in unknown if len(name.split()) < 2]
     if mistyped and (len(mistyped) == len(names) or any(name in ids for name in names)):
         named = ", ".join(map(repr, mistyped[:5])) + (", …" if len(mistyped) > 5 else "")
         raise InputError(
-            f"{len(mistyped)} of {len(names)} names in the labels are no ids of these records: {named}. Mend those "
-            "pairs, or leave them out; for files, --id-column names the column that holds the ids"
+            f"{len(mistyped)} of {len(names)} names in the labels are no ids of these records: {named}. Mend "
+            "those pairs, or leave them out; for files, --id-column names the column that holds the ids"
         )
 
 

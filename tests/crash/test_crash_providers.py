@@ -15,7 +15,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-pytest.importorskip("openai")
 if sys.platform == "win32":
     pytest.skip("kill -9 is of POSIX", allow_module_level=True)
 
@@ -35,7 +34,6 @@ def ran(tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", ["openai", "cohere"])
 def test_each_good_text_is_paid_once_whatever_fails(tmp_path: Path, provider: str) -> None:
-    pytest.importorskip(provider)
     kinds = "429,cut,misnumbered,null,400" + (",cap" if provider == "openai" else "")
     ran(tmp_path, "--providers", provider, "--kills", "0", "--kinds", kinds)
 
@@ -49,7 +47,6 @@ def test_what_ends_a_run_keeps_what_was_answered(tmp_path: Path, kind: str) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", ["openai", "cohere"])
 def test_a_kill_loses_at_most_what_was_in_flight(tmp_path: Path, provider: str) -> None:
-    pytest.importorskip(provider)
     done = ran(tmp_path, "--providers", provider, "--kills", "4", "--kinds", "500")
     assert " 0 kills" not in done.stderr.splitlines()[-1]
 

@@ -20,8 +20,6 @@ from textkin.errors import ModelError, TextkinError
 from textkin.models.providers.requests import Patience
 from textkin.testing import FAULTS, Asked, ProviderServer
 
-pytest.importorskip("openai")
-pytest.importorskip("cohere")
 KEY = "sk-canary-4f9a1c7be2d8"
 MODELS = {"openai": "openai:text-embedding-3-small?dimensions=16", "cohere": "cohere:embed-english-light-v3.0"}
 ENDING = {"401": 12, "403": 12, "404": 5, "quota": 13}
@@ -181,7 +179,6 @@ def test_no_database_that_is_not_there_shows_its_key(
 
 
 def test_a_database_that_is_not_there_shows_no_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    pytest.importorskip("psycopg")
     caplog.set_level(1)
     with pytest.raises(TextkinError) as caught:
         textkin.Collection(f"postgresql://user:{KEY}@127.0.0.1:9/db?connect_timeout=2", model="hashing")

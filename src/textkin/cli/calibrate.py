@@ -15,6 +15,7 @@ from textkin.cli.options import (
     budget_of,
     budget_options,
     engine_options,
+    files_model_option,
     read_options,
     read_options_of,
     server_option,
@@ -59,12 +60,7 @@ _COLUMNS = (
 )
 @click.option("--plot", metavar="FILE.svg", help="Draw thresholds against found, false and missed.")
 @click.option("--all", "every", is_flag=True, help="All thresholds from 0.3 in steps of 0.01, also in the table.")
-@click.option(
-    "--model",
-    metavar="NAME",
-    help="For files: a model's name or folder. [default: all-MiniLM-L6-v2] For a collection that another tool "
-    "made: the model that made its vectors.",
-)
+@files_model_option
 @server_option
 @read_options
 @engine_options

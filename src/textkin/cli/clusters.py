@@ -123,7 +123,7 @@ def outliers(
         for one in found
     ]
     if form is None:
-        for row in rows:
-            first = row["nearest"][0]  # type: ignore[index]
-            row["nearest"] = f"{first['score']:.4f} {one_line(first['id'], 30)}"
+        for row, one in zip(rows, found, strict=True):
+            name, score = one.neighbours[0]
+            row["nearest"] = f"{score:.4f} {one_line(name, 30)}"
     write_rows(rows, _OUTLIER_COLUMNS, form)

@@ -22,6 +22,7 @@ from textkin.cli.options import (
     budget_of,
     budget_options,
     engine_options,
+    files_model_option,
     read_options,
     read_options_of,
     server_option,
@@ -130,12 +131,7 @@ class Found:
     help="For more than N records, search with FAISS and say the recall measured. [default: always exact]",
 )
 @where_option
-@click.option(
-    "--model",
-    metavar="NAME",
-    help="For files: a model's name or folder. [default: all-MiniLM-L6-v2] For a collection that another tool "
-    "made: the model that made its vectors.",
-)
+@files_model_option
 @server_option
 @read_options
 @engine_options

@@ -144,6 +144,16 @@ def server_option(command: _Command) -> _Command:
     )(command)
 
 
+def files_model_option(command: _Command) -> _Command:
+    """``--model`` of commands that take files or a collection; the command gets ``model``."""
+    return click.option(
+        "--model",
+        metavar="NAME",
+        help="For files: a model's name or folder. [default: all-MiniLM-L6-v2] For a collection that another tool "
+        "made: the model that made its vectors.",
+    )(command)
+
+
 def maker_option(command: _Command) -> _Command:
     """``--model`` and ``--base-url`` of commands that only read; the command gets ``model`` and ``base_url``."""
     return click.option(

@@ -12,7 +12,7 @@ import pytest
 
 from textkin.errors import FileReadError, InputError
 from textkin.text.csv_table import csv_table
-from textkin.text.tables import Table
+from textkin.text.tables import BadRow, Columns, Row, Table
 
 
 def table(text: str, tabs: bool = False) -> Table:
@@ -23,12 +23,18 @@ def table(text: str, tabs: bool = False) -> Table:
     return csv_table(opened, "t.csv", tabs)
 
 
-def typed(text: str) -> list[dict[str, Any]]:
+def rows_of(text: str) -> Iterator[Row]:
     one = table(text)
+    return one.read(Columns((), None, one.columns, every=True), False).rows
+
+
+def typed(text: str, bulk: bool = False) -> list[dict[str, Any]]:
+    one = table(text)
+    read = one.read(Columns((), None, one.columns, every=True), bulk)
     return [
-        {name: one.scalar(name, cell) for name, cell in values.items()}
-        for _, values in one.rows
-        if not isinstance(values, str)
+        {name: read.scalar(name, cell) for name, cell in values.items()}
+        for _, values in read.rows
+        if not isinstance(values, BadRow)
     ]
 
 
@@ -49,14 +55,14 @@ def typed(text: str) -> list[dict[str, Any]]:
 def test_delimiter_is_found(text: str) -> None:
     one = table(text)
     assert one.columns == ("id", "text")
-    rows = list(one.rows)
+    rows = list(rows_of(text))
     assert [number for number, _ in rows] == [1, 2]
     assert isinstance(rows[1][1], dict)
     assert rows[1][1]["text"].strip() == "d"
 
 
 def test_one_column_is_not_cut_at_its_commas() -> None:
-    assert [values for _, values in table("text\nHello, world\nbye\n").rows] == [
+    assert [values for _, values in rows_of("text\nHello, world\nbye\n")] == [
         {"text": "Hello, world"},
         {"text": "bye"},
     ]
@@ -94,27 +100,28 @@ def test_a_column_is_typed_as_a_whole(cells: list[str], values: list[Any]) -> No
 
 
 def test_string_columns() -> None:
-    assert table("a,b,c,d\nx,1,,true\n").texts == ("a",)
+    assert table("a,b,c,d\nx,1,,true\n").texts() == ("a",)
 
 
 def test_ragged_rows_are_named_by_line() -> None:
-    rows = dict(table('a,b\n1,"x\ny"\n2\n3,4,5\n6,7,\n8,9\n').rows)
+    rows = dict(rows_of('a,b\n1,"x\ny"\n2\n3,4,5\n6,7,\n8,9\n'))
     assert rows[1] == {"a": "1", "b": "x\ny"}
-    assert rows[2] == "line 4: 1 fields where the header has 2"
-    assert rows[3] == "line 5: 3 fields where the header has 2"
+    assert rows[2] == BadRow("line 4: 1 fields where the header has 2")
+    assert rows[3] == BadRow("line 5: 3 fields where the header has 2")
     assert rows[4] == {"a": "6", "b": "7"}
     assert rows[5] == {"a": "8", "b": "9"}
 
 
 def test_a_misquoted_row_is_named_and_the_rest_goes_on() -> None:
-    rows = dict(table('a,b\n1,"x"y\n2,z\n').rows)
-    assert str(rows[1]).startswith("line 2: not valid CSV")
+    rows = dict(rows_of('a,b\n1,"x"y\n2,z\n'))
+    assert isinstance(rows[1], BadRow)
+    assert rows[1].reason.startswith("line 2: not valid CSV")
     assert rows[2] == {"a": "2", "b": "z"}
 
 
 def test_a_quote_that_never_closes_swallows_nothing_in_silence() -> None:
     with pytest.raises(FileReadError, match="line 3"):
-        table('a,b\n1,x\n2,"y\n3,z\n4,w\n')
+        typed('a,b\n1,x\n2,"y\n3,z\n4,w\n')
 
 
 def test_header_names_are_made_unique() -> None:
@@ -124,7 +131,7 @@ def test_header_names_are_made_unique() -> None:
 def test_huge_fields() -> None:
     csv.field_size_limit(131_072)
     text = "x" * 1_000_000
-    assert [values for _, values in table(f"text,n\n{text},1\n").rows] == [{"text": text, "n": "1"}]
+    assert [values for _, values in rows_of(f"text,n\n{text},1\n")] == [{"text": text, "n": "1"}]
 
 
 def test_tabs_are_not_sniffed() -> None:
@@ -138,4 +145,4 @@ def test_empty(text: str) -> None:
 
 
 def test_header_only() -> None:
-    assert list(table("text,id\n").rows) == []
+    assert list(rows_of("text,id\n")) == []

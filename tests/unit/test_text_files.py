@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from textkin.errors import InputError
-from textkin.text.files import absolute, find_files, parse_argument
+from textkin.text.files import parse_argument
+from textkin.text.found import absolute
 from textkin.text.options import ReadOptions, Skipped
 
 
@@ -20,7 +21,7 @@ def make(root: Path, *names: str) -> None:
 
 
 def names(argument: str | Path, options: ReadOptions | None = None) -> list[str]:
-    found = find_files(parse_argument(argument), options or ReadOptions(), lambda item: None)
+    found = parse_argument(argument).find(options or ReadOptions(), lambda item: None)
     return [one.name for one in found]
 
 
@@ -69,7 +70,7 @@ def test_hidden_on_request_but_never_git(tree: Path) -> None:
 )
 def test_globs(tree: Path, pattern: str, expected: list[str]) -> None:
     assert names(pattern) == expected
-    source = next(find_files(parse_argument(pattern), ReadOptions(), lambda item: None)).source
+    source = next(parse_argument(pattern).find(ReadOptions(), lambda item: None)).source
     assert source == f"{tree.as_posix()}/{pattern}"
 
 
@@ -102,7 +103,7 @@ def test_links(tree: Path) -> None:
     (tree / "d" / "zz-again").symlink_to(tree / "outside")
     (tree / "d" / "gone.md").symlink_to(tree / "nowhere")
     told: list[Skipped] = []
-    found = [one.name for one in find_files(parse_argument("d"), ReadOptions(), told.append)]
+    found = [one.name for one in parse_argument("d").find(ReadOptions(), told.append)]
     assert found == ["d/a.txt", "d/b.md", "d/away/o.md", "d/sub/c.md", "d/sub/deep/e.md"]
     assert [(item.path, item.kind) for item in told] == [("d/gone.md", "failed"), ("d/up", "skipped")]
 
@@ -111,7 +112,7 @@ def test_links(tree: Path) -> None:
 def test_pipes_are_never_opened(tree: Path) -> None:
     os.mkfifo(tree / "d" / "pipe.txt")
     told: list[Skipped] = []
-    list(find_files(parse_argument("d"), ReadOptions(), told.append))
+    list(parse_argument("d").find(ReadOptions(), told.append))
     assert [(item.path, item.reason) for item in told] == [("d/pipe.txt", "not a regular file")]
     with pytest.raises(InputError, match="regular"):
         parse_argument("d/pipe.txt")

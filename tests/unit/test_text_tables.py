@@ -8,11 +8,12 @@ import pytest
 
 from textkin.errors import InputError
 from textkin.text.options import ReadOptions
-from textkin.text.tables import Table, choose_columns, plain_scalar
+from textkin.text.tables import Rows, Table, choose_columns, plain_scalar
 
 
 def table(columns: str, texts: str) -> Table:
-    return Table(tuple(columns.split()), tuple(texts.split()), iter(()), lambda _, value: plain_scalar(value))
+    rows = Rows(iter(()), {}, lambda _, value: plain_scalar(value))
+    return Table(tuple(columns.split()), lambda: tuple(texts.split()), lambda chosen, bulk: rows)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import contextlib
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
-from typing import TextIO, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO, TypeAlias
 
 from textkin.errors import FileReadError, InputError
-from textkin.text.tables import Row, Table
+from textkin.text.tables import BadRow, Columns, Row, Rows, Table
 from textkin.types import Scalar
 
 Open: TypeAlias = Callable[[], contextlib.AbstractContextManager[TextIO]]
@@ -23,7 +23,7 @@ _NOTHING = frozenset({"", "nan", "NaN", "NAN"})
 
 
 def csv_table(open_text: Open, name: str, tabs: bool) -> Table:
-    """Go through the file once to type its columns, and give its rows.
+    """Find delimiter and header; a pass over the whole file, that types columns, is made only where it is needed.
 
     A column is typed as a whole: integers when every cell is one written plainly (no leading zero or plus, at most
     18 digits), else floats, else true and false, else strings; an empty cell is None. So one ``007``, or one phone
@@ -35,25 +35,86 @@ def csv_table(open_text: Open, name: str, tabs: bool) -> Table:
 
     Raises:
         InputError: no header.
-        FileReadError: a quote that is never closed.
+        FileReadError: a quote that is never closed; here, or while rows are read.
     """
     if csv.field_size_limit() < _LARGEST_FIELD:
         csv.field_size_limit(_LARGEST_FIELD)
     with open_text() as file:
         delimiter = "\t" if tabs else _delimiter(file.read(_HEAD))
     with open_text() as file:
-        rows = _cells(file, delimiter, name)
-        header = _header(rows, name)
-        types = [_Type() for _ in header]
-        for _, cells in rows:
-            if not isinstance(cells, str) and len(cells) >= len(header):
-                for kind, cell in zip(types, cells, strict=False):
-                    kind.see(cell)
-    kinds = dict(zip(header, types, strict=True))
-    texts = tuple(column for column, kind in kinds.items() if kind.is_string)
-    return Table(
-        header, texts, _rows(open_text, delimiter, name, header), lambda column, cell: kinds[column].of(cell)
-    )
+        header = _header(_cells(file, delimiter, name), name)
+    file_of_rows = _File(open_text, delimiter, name, header)
+    return Table(header, file_of_rows.texts, file_of_rows.read)
+
+
+class _File:
+    """A CSV whose delimiter and header are known."""
+
+    def __init__(self, open_text: Open, delimiter: str, name: str, header: tuple[str, ...]) -> None:
+        self._open = open_text
+        self._delimiter = delimiter
+        self._name = name
+        self._header = header
+        self._kinds: dict[str, _Type] = {}
+
+    def texts(self) -> tuple[str, ...]:
+        self._type(self._header)
+        return tuple(column for column in self._header if self._kinds[column].is_string)
+
+    def read(self, columns: Columns, bulk: bool) -> Rows:
+        # A cell of the text or the id is taken as it is written, whatever else it may look like.
+        typed = [column for column in columns.others if column not in columns.texts and column != columns.id]
+        self._type(typed)
+        kinds = {column: self._kinds[column] for column in typed}
+        picked = [
+            (at, column, kinds[column].of if bulk and column in kinds else None)
+            for at, column in enumerate(self._header)
+            if columns.every or column in columns.needed
+        ]
+
+        def scalar(column: str, cell: Any) -> Scalar:
+            kind = kinds.get(column)
+            if kind is None:
+                return cell or None
+            return cell if bulk else kind.of(cell)
+
+        types = {column: kinds[column].name if column in kinds else "string" for column in columns.others}
+        return Rows(self._rows(picked), types, scalar)
+
+    def _type(self, columns: Sequence[str]) -> None:
+        missing = {column: _Type() for column in columns if column not in self._kinds}
+        if not missing:
+            return
+        places = [(self._header.index(column), kind) for column, kind in missing.items()]
+        for _, cells in self._fitting():
+            if not isinstance(cells, BadRow):
+                for at, kind in places:
+                    kind.see(cells[at])
+        self._kinds |= missing
+
+    def _rows(self, picked: Sequence[tuple[int, str, Callable[[str], Scalar] | None]]) -> Iterator[Row]:
+        whole = len(picked) == len(self._header) and not any(of for _, _, of in picked)
+        for number, cells in self._fitting():
+            if isinstance(cells, BadRow):
+                yield number, cells
+            elif whole:
+                yield number, dict(zip(self._header, cells, strict=False))
+            else:
+                yield number, {column: of(cells[at]) if of else cells[at] for at, column, of in picked}
+
+    def _fitting(self) -> Iterator[tuple[int, list[str] | BadRow]]:
+        """Each row's number and its cells, at least as many as the header has."""
+        width = len(self._header)
+        with self._open() as file:
+            rows = _cells(file, self._delimiter, self._name)
+            next(rows)
+            for number, (line, cells) in enumerate(rows, start=1):
+                if isinstance(cells, str):
+                    yield number, BadRow(f"line {line}: {cells}")
+                elif len(cells) < width or any(cells[width:]):
+                    yield number, BadRow(f"line {line}: {len(cells)} fields where the header has {width}")
+                else:
+                    yield number, cells
 
 
 class _Type:
@@ -81,6 +142,14 @@ class _Type:
     def is_string(self) -> bool:
         return self._filled and not self._all
 
+    @property
+    def name(self) -> str | None:
+        """Arrow's name of the type; None when no cell is filled."""
+        if not self._filled:
+            return None
+        names = {"truth": "bool", "integer": "int64", "float": "double"}
+        return next((name for kind, name in names.items() if kind in self._all), "string")
+
     def of(self, cell: str) -> Scalar:
         if cell == "" or (not self.is_string and cell in _NOTHING):
             return None
@@ -96,19 +165,6 @@ def typed(cell: str) -> Scalar:
     column = _Type()
     column.see(cell)
     return column.of(cell)
-
-
-def _rows(open_text: Open, delimiter: str, name: str, header: tuple[str, ...]) -> Iterator[Row]:
-    with open_text() as file:
-        rows = _cells(file, delimiter, name)
-        next(rows)
-        for number, (line, cells) in enumerate(rows, start=1):
-            if isinstance(cells, str):
-                yield number, f"line {line}: {cells}"
-            elif len(cells) < len(header) or any(cells[len(header) :]):
-                yield number, f"line {line}: {len(cells)} fields where the header has {len(header)}"
-            else:
-                yield number, dict(zip(header, cells, strict=False))
 
 
 def _cells(file: TextIO, delimiter: str, name: str) -> Iterator[tuple[int, list[str] | str]]:

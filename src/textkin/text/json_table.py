@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from textkin.errors import FileReadError, InputError
-from textkin.text.tables import Row, Table, plain_scalar
+from textkin.text.tables import BadRow, Columns, Row, Rows, Table, plain_scalar
 
 _LOOK = 1000
 """Rows that are looked at to learn the columns."""
 
 
-def jsonl_table(lines: Iterable[tuple[int, str | bytes]], name: str) -> Table:
+def jsonl_table(lines: Iterable[tuple[int, str | bytes | BadRow]], name: str) -> Table:
     """One row a line, numbered by line; a line that is not one is named, and the rest goes on.
 
     Raises:
@@ -46,21 +46,27 @@ def json_table(text: str, name: str) -> Table:
             f"{name} holds no list of records; expected a list of objects or of strings, or an "
             "object with one such list"
         )
-    return _table(_checked(enumerate(items, start=1)))
+    return _table(_checked(enumerate(items, start=1)), len(items))
 
 
 def _is_row(value: Any) -> bool:
     return isinstance(value, dict | str)
 
 
-def _parsed(lines: Iterable[tuple[int, str | bytes]]) -> Iterator[Row]:
+def _parsed(lines: Iterable[tuple[int, str | bytes | BadRow]]) -> Iterator[Row]:
     for number, line in lines:
+        if isinstance(line, BadRow):
+            yield number, line
+            continue
         if not line.strip():
             continue
         try:
             value = json.loads(line.decode("utf-8") if isinstance(line, bytes) else line)
+        except UnicodeDecodeError as error:
+            yield number, BadRow(f"line {number} is not UTF-8: {error.reason} at byte {error.start + 1}")
+            continue
         except (ValueError, RecursionError) as error:
-            yield number, f"line {number} is not valid JSON: {error}"
+            yield number, BadRow(f"line {number} is not valid JSON: {error}")
             continue
         yield from _checked([(number, value)])
 
@@ -72,10 +78,10 @@ def _checked(items: Iterable[tuple[int, Any]]) -> Iterator[Row]:
         elif isinstance(value, dict):
             yield number, value
         else:
-            yield number, f"item {number} is neither an object nor a string"
+            yield number, BadRow(f"item {number} is neither an object nor a string")
 
 
-def _table(rows: Iterator[Row]) -> Table:
+def _table(rows: Iterator[Row], count: int | None = None) -> Table:
     first = list(itertools.islice(rows, _LOOK))
     kinds: dict[str, set[bool]] = {}
     for _, values in first:
@@ -85,4 +91,18 @@ def _table(rows: Iterator[Row]) -> Table:
                 if value is not None:
                     seen.add(isinstance(value, str))
     texts = tuple(column for column, seen in kinds.items() if seen == {True})
-    return Table(tuple(kinds), texts, itertools.chain(first, rows), lambda _, value: plain_scalar(value))
+
+    def read(columns: Columns, _: bool) -> Rows:
+        every = itertools.chain(first, rows)
+        chosen = every if columns.every else _only(every, columns.needed)
+        return Rows(chosen, dict.fromkeys(columns.others), lambda _, value: plain_scalar(value), count)
+
+    return Table(tuple(kinds), lambda: texts, read)
+
+
+def _only(rows: Iterator[Row], needed: frozenset[str]) -> Iterator[Row]:
+    for number, values in rows:
+        if isinstance(values, BadRow):
+            yield number, values
+        else:
+            yield number, {column: value for column, value in values.items() if column in needed}

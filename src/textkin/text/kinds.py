@@ -17,8 +17,16 @@ class Kind(Enum):
     UNKNOWN = "unknown"
 
 
+class Packing(Enum):
+    """How a file is compressed; the value is what such files are called."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
 TABLES = frozenset({Kind.CSV, Kind.JSONL, Kind.JSON, Kind.PARQUET})
 """Kinds with one record a row."""
+_PACKED = {"gz": Packing.GZIP, "zst": Packing.ZSTD}
 _TABLES = {
     "csv": Kind.CSV,
     "tsv": Kind.CSV,
@@ -66,19 +74,25 @@ def suffix_of(name: str) -> str:
     return suffix.lower() if dot and stem.strip(".") else ""
 
 
-def kind_of(name: str) -> tuple[Kind, bool]:
-    """How to read a file of this name, and whether to decompress it (gzip) first."""
+def inner_suffix(name: str) -> str:
+    """The suffix, or of a compressed file the one before it."""
     suffix = suffix_of(name)
-    if suffix == "gz":
-        inner = _TABLES.get(suffix_of(name[:-3]))
-        return (inner, True) if inner else (Kind.UNKNOWN, False)
+    return suffix_of(name[: -len(suffix) - 1]) if suffix in _PACKED else suffix
+
+
+def kind_of(name: str) -> tuple[Kind, Packing | None]:
+    """How to read a file of this name, and what to decompress first."""
+    suffix = suffix_of(name)
+    if suffix in _PACKED:
+        inner = _TABLES.get(inner_suffix(name))
+        return (inner, _PACKED[suffix]) if inner else (Kind.UNKNOWN, None)
     if suffix in _TABLES:
-        return _TABLES[suffix], False
+        return _TABLES[suffix], None
     if suffix in ("parquet", "pq"):
-        return Kind.PARQUET, False
+        return Kind.PARQUET, None
     if suffix in _HTML:
-        return Kind.HTML, False
-    return (Kind.TEXT if not suffix or suffix in _TEXT else Kind.UNKNOWN), False
+        return Kind.HTML, None
+    return (Kind.TEXT if not suffix or suffix in _TEXT else Kind.UNKNOWN), None
 
 
 def unreadable_reason(name: str) -> str | None:

@@ -22,6 +22,13 @@ class ReadOptions:
         exclude: patterns of files and folders to leave out of folders and globs.
         hidden: also take files and folders whose name starts with a dot.
         max_bytes: largest file that may become one record (tables may have any size).
+        columns: which columns a table's rows carry beside text and id, by their exact names; None takes all.
+            What is not asked for is not read from Parquet, and costs a CSV no pass that types it.
+        bulk: for jobs that run for days over any number of rows, where no bad row may end the run and nothing
+            may grow with the rows. Then each row of a table (a blank line is none) gives one record or one
+            `Skipped` with its number; an id that is missing or can't be one is such a bad row, ids are not checked
+            for being unique, a text must be a string (or bytes that are UTF-8), and values come as `OnTable` says.
+        max_text: in a bulk job, the most characters of a text; a longer one is a bad row.
     """
 
     text_column: str | tuple[str, ...] | None = None
@@ -31,6 +38,9 @@ class ReadOptions:
     exclude: tuple[str, ...] = ()
     hidden: bool = False
     max_bytes: int = 50_000_000
+    columns: tuple[str, ...] | None = None
+    bulk: bool = False
+    max_text: int = 10_000_000
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -52,6 +62,7 @@ class Skipped:
         row: of a table, 1-based (the line for JSONL and stdin); None: the whole file or folder.
         source: the argument that led here, as in ``Record.source``.
         any_id: the records of the file have ids of their own, which don't tell their file.
+        id: that the record would have had, where it is known.
     """
 
     path: str
@@ -60,6 +71,7 @@ class Skipped:
     row: int | None = None
     source: str | None = None
     any_id: bool = False
+    id: str | None = None
 
 
 class Unread:
@@ -96,7 +108,26 @@ OnNote: TypeAlias = Callable[[str, str], None]
 """Called with (path, encoding) for each file whose encoding had to be guessed."""
 
 OnRow: TypeAlias = Callable[[str, Mapping[str, Any]], None]
-"""Called with (id, values as they were read) for each row of a table that gives a record."""
+"""Called with (id, values as they were read) for each row of a table that gives a record, just before it comes."""
+
+OnTable: TypeAlias = Callable[[str, Mapping[str, Any]], None]
+"""Called with (name, types) for each table before its first row.
+
+``types`` has the columns that rows carry beside text and id, each with what the format knows of it:
+
+- Parquet: its Arrow type (of a dictionary the type of its values, of an extension its storage). In a bulk job the
+  values are such that ``pyarrow.array(values, type)`` gives the column exactly: dates, times and durations are the
+  whole numbers that Arrow keeps, nested ones too.
+- CSV: "int64", "double", "bool" or "string"; None for a column without values. In a bulk job the values are of
+  this type, otherwise they are the cells as written.
+- JSON: None; only the values can tell.
+"""
+
+OnPosition: TypeAlias = Callable[[int, int | None], None]
+"""Called now and then with (bytes read, bytes of all inputs); the latter None when one doesn't tell its size.
+
+Bytes of a compressed file are those on disk; of Parquet, the share of its rows counts.
+"""
 
 
 def ignore_skip(skipped: Skipped) -> None:
@@ -104,6 +135,10 @@ def ignore_skip(skipped: Skipped) -> None:
 
 
 def ignore_row(record_id: str, values: Mapping[str, Any]) -> None:
+    """Take no notice."""
+
+
+def ignore_table(name: str, types: Mapping[str, Any]) -> None:
     """Take no notice."""
 
 

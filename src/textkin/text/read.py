@@ -1,30 +1,40 @@
-"""Files, folders, globs, tables and stdin into records: the one entry."""
+"""Files, folders, globs, URLs, tables and stdin into records: the one entry."""
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import gzip
-import io
-import itertools
-import json
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO
 
 from textkin.errors import FileReadError, InputError, MissingDependencyError
 from textkin.text import decode
-from textkin.text.csv_table import csv_table
 from textkin.text.digest import well_formed
-from textkin.text.files import Argument, Found, absolute, check_patterns, find_files, parse_argument
-from textkin.text.json_table import json_table, jsonl_table
+from textkin.text.files import parse_argument
+from textkin.text.found import Argument, Found
+from textkin.text.json_table import jsonl_table
 from textkin.text.kinds import TABLES, Kind, kind_of, suffix_of, unreadable_reason
 from textkin.text.markup import html_to_text
-from textkin.text.options import OnNote, OnRow, OnSkip, ReadOptions, Skipped, ignore_note, ignore_row, ignore_skip
-from textkin.text.parquet_table import parquet_table
-from textkin.text.tables import SeenIds, Table, choose_columns, records_of
+from textkin.text.options import (
+    OnNote,
+    OnPosition,
+    OnRow,
+    OnSkip,
+    OnTable,
+    ReadOptions,
+    Skipped,
+    ignore_note,
+    ignore_row,
+    ignore_skip,
+    ignore_table,
+)
+from textkin.text.patterns import check_patterns
+from textkin.text.position import Position
+from textkin.text.rows import SeenIds, bulk_records_of, records_of, too_long
+from textkin.text.standard_input import plain_lines, standard_input
+from textkin.text.table_files import opened_table
+from textkin.text.tables import Columns, Table, choose_columns
 from textkin.types import Record
 
 
@@ -35,14 +45,16 @@ def read_inputs(
     on_skip: OnSkip = ignore_skip,
     on_note: OnNote = ignore_note,
     on_row: OnRow = ignore_row,
+    on_table: OnTable = ignore_table,
+    on_position: OnPosition | None = None,
     stdin: BinaryIO | None = None,
 ) -> Iterator[Record]:
     """Read texts from wherever they lie, one record at a time.
 
     A text, HTML or code file is one record, with its path as id and its suffix as metadata. A table (CSV, TSV,
-    JSONL, JSON, also gzipped, and Parquet) is one record a row: the id column's value or ``path:row`` as id, the
-    other columns as metadata. ``-`` is stdin: JSONL when its first line is an object, else one text a line. Memory
-    stays constant for CSV, JSONL and Parquet; a JSON file is loaded whole.
+    JSONL, JSON, also compressed with gzip or zstd, and Parquet) is one record a row: the id column's value or
+    ``path:row`` as id, the other columns as metadata. ``-`` is stdin: JSONL when its first line is an object, else
+    one text a line. Memory stays constant for CSV, JSONL and Parquet; a JSON file is loaded whole.
 
     Args:
         paths: files, folders, globs such as ``docs/**/*.md`` (they find files, not folders), or ``-``. A file that
@@ -50,7 +62,9 @@ def read_inputs(
         options: how to read.
         on_skip: told of each file and row that gave no record.
         on_note: told of each file whose encoding was guessed.
-        on_row: told of each row of a table that gives a record, with all its values as they were read.
+        on_row: told of each row of a table that gives a record, with its values as they were read.
+        on_table: told of each table before its first row, with the types of its columns.
+        on_position: told now and then how much has been read. Inputs are walked twice then.
         stdin: read for ``-`` instead of the process's own.
 
     Raises:
@@ -70,11 +84,29 @@ def read_inputs(
     for argument in arguments:
         if argument is None:
             continue
-        if argument.pattern and next(find_files(argument, options, ignore_skip), None) is None:
+        if argument.is_pattern and next(argument.find(options, ignore_skip), None) is None:
             raise InputError(f"the pattern {argument.name!r} matches no file")
         if not argument.is_folder:
             _check_kind(argument)
-    return _Reading(options, on_skip, on_note, on_row, stdin).records(arguments)
+    _check_names([argument for argument in arguments if argument and not argument.is_folder], options)
+    reading = _Reading(options, on_skip, on_note, on_row, on_table, stdin)
+    return reading.records(arguments, on_position)
+
+
+def _check_names(files: Sequence[Argument], options: ReadOptions) -> None:
+    places: dict[str, str] = {}
+    for argument in files:
+        for found in argument.find(options, ignore_skip):
+            place = found.place()
+            if places.setdefault(found.name, place) != place:
+                raise _one_name(found.name)
+
+
+def _one_name(name: str) -> InputError:
+    return InputError(
+        f"two inputs are called {name}: they differ only in what is never shown, like a user or a query; read "
+        "them in two runs"
+    )
 
 
 def _check_kind(argument: Argument) -> None:
@@ -87,29 +119,58 @@ class _Reading:
     """One call of `read_inputs`."""
 
     def __init__(
-        self, options: ReadOptions, on_skip: OnSkip, on_note: OnNote, on_row: OnRow, stdin: BinaryIO | None
+        self,
+        options: ReadOptions,
+        on_skip: OnSkip,
+        on_note: OnNote,
+        on_row: OnRow,
+        on_table: OnTable,
+        stdin: BinaryIO | None,
     ) -> None:
         self._options = options
         self._on_row = on_row
+        self._on_table = on_table
         self._on_skip = on_skip
         self._on_note = on_note
         self._stdin = stdin
         self._ids = SeenIds()
+        self._position: Position | None = None
 
-    def records(self, arguments: Sequence[Argument | None]) -> Iterator[Record]:
-        done: set[str] = set()
-        several = len(arguments) > 1
+    def records(self, arguments: Sequence[Argument | None], on_position: OnPosition | None) -> Iterator[Record]:
+        if on_position:
+            files = (found for found in self._files(arguments, ignore_skip) if found and self._is_read(found))
+            self._position = Position(on_position, files, sized=None not in arguments)
+        for found in self._files(arguments, self._on_skip):
+            if found is None:
+                yield from self._standard_input()
+            elif self._position and self._is_read(found):
+                yield from self._guarded(self._position.opening(found))
+                self._position.done()
+            else:
+                yield from self._guarded(found)
+        if self._position:
+            self._position.tell()
+
+    def _files(self, arguments: Sequence[Argument | None], on_skip: OnSkip) -> Iterator[Found | None]:
+        """Each file once, under the name that it is found by first; None is stdin."""
+        names: dict[str, str] = {}
+        places: set[str] = set()
         for argument in arguments:
             if argument is None:
-                yield from self._standard_input()
+                yield None
                 continue
-            for found in find_files(argument, self._options, self._on_skip):
-                if several:
-                    place = absolute(found.path)
-                    if place in done:
+            for found in argument.find(self._options, on_skip):
+                if len(arguments) > 1:
+                    place = found.place()
+                    if place in places:
                         continue
-                    done.add(place)
-                yield from self._guarded(found)
+                    places.add(place)
+                    if names.setdefault(found.name, place) != place:
+                        raise _one_name(found.name)
+                yield found
+
+    def _is_read(self, found: Found) -> bool:
+        return found.direct or found.chosen or kind_of(found.name)[0] is not Kind.UNKNOWN
 
     def _guarded(self, found: Found) -> Iterator[Record]:
         """Read one file; what goes wrong ends the run only when the user named the file himself."""
@@ -119,12 +180,12 @@ class _Reading:
             return
         except (FileReadError, MissingDependencyError) as error:
             problem = error
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            problem = FileReadError(f"{found.name} is not a whole gzip file: {error}")
         except UnicodeDecodeError as error:
             problem = FileReadError(f"{found.name} changed while it was read: {error}")
         except OSError as error:
             problem = FileReadError(f"{found.name} can't be read: {error.strerror or error}")
+        finally:
+            found.close()
         if found.direct:
             raise problem
         self._failed(found, str(problem).removeprefix(found.name).lstrip(": "))
@@ -146,12 +207,9 @@ class _Reading:
         self._on_skip(Skipped(found.name, reason, "failed", source=found.source, any_id=any_id))
 
     def _file(self, found: Found) -> Iterator[Record]:
-        kind, packed = kind_of(found.name)
-        if kind is Kind.PARQUET:
-            with found.path.open("rb") as file:
-                yield from self._rows(found, lambda: parquet_table(file, found.name))
-        elif kind in TABLES:
-            yield from self._text_table(found, kind, packed)
+        kind, _ = kind_of(found.name)
+        if kind in TABLES:
+            yield from self._table(found)
         elif kind is Kind.UNKNOWN and not (found.direct or found.chosen):
             suffix = suffix_of(found.name)
             self._pass_over(
@@ -166,7 +224,7 @@ class _Reading:
     def _whole(self, found: Found, kind: Kind) -> Iterator[Record]:
         """A file that is one record."""
         limit = self._options.max_bytes
-        with found.path.open("rb") as file:
+        with found.open() as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             self._pass_over(found, f"larger than {limit:,} bytes, the limit of one text (--max-bytes)")
@@ -184,58 +242,36 @@ class _Reading:
         if not text or text.isspace():
             self._on_skip(Skipped(found.name, "no text in it", source=found.source))
             return
+        reason = too_long(text, self._options.max_text) if self._options.bulk else ""
+        if reason:
+            self._on_skip(Skipped(found.name, reason, source=found.source, id=found.name))
+            return
         suffix = suffix_of(found.name)
         yield Record(found.name, well_formed(text), {"suffix": suffix} if suffix else {}, found.source)
 
-    def _text_table(self, found: Found, kind: Kind, packed: bool) -> Iterator[Record]:
-        def opened() -> BinaryIO:
-            return cast(BinaryIO, gzip.open(found.path, "rb")) if packed else found.path.open("rb")
-
-        def blocks() -> Iterator[bytes]:
-            with opened() as file:
-                yield from decode.read_blocks(file)
-
-        with opened() as file:
-            head = file.read(65_536)
-        reason = decode.binary_reason(head)
-        if reason:
-            self._pass_over(found, reason)
-            return
-        # JSON Lines are UTF-8: a line that isn't is one bad line, not a reason to guess.
-        sure = kind is Kind.JSONL and not decode.marked(head) and not self._options.encoding
-        encoding = "utf-8" if sure else self._encoding(found, blocks)
-
-        @contextlib.contextmanager
-        def opened_text() -> Iterator[TextIO]:
-            with opened() as file, io.TextIOWrapper(file, encoding=encoding, newline="") as text:
-                yield text
-
-        if kind is Kind.CSV:
-            tabs = suffix_of(found.name.removesuffix(".gz")) in ("tsv", "tab")
-            yield from self._rows(found, lambda: csv_table(opened_text, found.name, tabs))
-        elif kind is Kind.JSON:
-            with opened_text() as file_text:
-                content = file_text.read()
-            yield from self._rows(found, lambda: json_table(content, found.name))
-        elif sure:
-            with opened() as file:
-                yield from self._rows(found, lambda: jsonl_table(enumerate(file, start=1), found.name))
-        else:
-            with opened_text() as file_text:
-                yield from self._rows(found, lambda: jsonl_table(enumerate(file_text, start=1), found.name))
-
-    def _rows(self, found: Found, open_table: Callable[[], Table]) -> Iterator[Record]:
-        try:
-            table = open_table()
-            columns = choose_columns(table, self._options, found.name)
-        except FileReadError:
-            raise
-        except InputError as error:
-            if found.direct:
+    def _table(self, found: Found) -> Iterator[Record]:
+        with contextlib.ExitStack() as opened:
+            try:
+                table = opened.enter_context(opened_table(found, self._options, self._encoding))
+                columns = choose_columns(table, self._options, found.name)
+            except FileReadError:
                 raise
-            self._pass_over(found, str(error).removeprefix(found.name).lstrip(": "))
-            return
-        yield from records_of(table, columns, found.name, found.source, self._on_skip, self._ids, self._on_row)
+            except InputError as error:
+                if found.direct:
+                    raise
+                self._pass_over(found, str(error).removeprefix(found.name).lstrip(": "))
+                return
+            yield from self._rows(table, columns, found.name, found.source)
+
+    def _rows(self, table: Table, columns: Columns, name: str, source: str) -> Iterator[Record]:
+        options, tell, on_row = self._options, self._on_skip, self._on_row
+        rows = table.read(columns, options.bulk)
+        if self._position:
+            rows = self._position.rows(rows)
+        self._on_table(name, rows.types)
+        if options.bulk:
+            return bulk_records_of(rows, columns, name, source, tell, on_row, options.max_text)
+        return records_of(rows, columns, name, source, tell, self._ids, on_row)
 
     def _encoding(self, found: Found, blocks: Callable[[], Iterable[bytes]]) -> str:
         encoding = decode.detect(blocks, self._options.encoding)
@@ -249,48 +285,9 @@ class _Reading:
         return encoding.name
 
     def _standard_input(self) -> Iterator[Record]:
-        lines = _numbered_lines(self._stdin or sys.stdin.buffer)
-        skipped: list[tuple[int, bytes]] = []
-        for number, line in lines:
-            skipped.append((number, line))
-            if line.strip():
-                break
-        if not any(line.strip() for _, line in skipped):
-            raise InputError("nothing came through stdin; pipe texts to it, a line each, or JSON Lines")
-        every = itertools.chain(skipped, lines)
-        if skipped and _is_object(skipped[-1][1]):
-            table = jsonl_table(every, "stdin")
-            columns = choose_columns(table, self._options, "stdin")
-            yield from records_of(table, columns, "-", "-", self._on_skip, self._ids, self._on_row)
-            return
-        noted: set[str] = set()
-        for number, line in every:
-            encoding = decode.detect(lambda line=line: [line], self._options.encoding)  # type: ignore[misc]
-            if not line.strip():
-                continue
-            if encoding is None or b"\0" in line:
-                reason = "binary: it holds NUL bytes" if b"\0" in line else f"not {self._options.encoding}"
-                self._on_skip(Skipped("-", reason, row=number, source="-"))
-                continue
-            if encoding.guessed and encoding.name not in noted:
-                noted.add(encoding.name)
-                self._on_note("-", encoding.name)
-            text = well_formed(line.decode(encoding.name).strip())
-            if text:
-                yield Record(f"-:{number}", text, {}, "-")
-
-
-def _numbered_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Lines of stdin from 1, without a byte order mark; UTF-16 is read whole and turned into UTF-8."""
-    first = stream.readline()
-    mark = decode.marked(first)
-    if mark in ("utf-16", "utf-32"):
-        first, stream = b"", io.BytesIO((first + stream.read()).decode(mark, "replace").encode())
-    return enumerate(itertools.chain([first.removeprefix(codecs.BOM_UTF8)] if first else [], stream), start=1)
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
+        is_jsonl, lines = standard_input(self._stdin or sys.stdin.buffer, self._options)
+        if is_jsonl:
+            table = jsonl_table(lines, "stdin")
+            yield from self._rows(table, choose_columns(table, self._options, "stdin"), "-", "-")
+        else:
+            yield from plain_lines(lines, self._options, self._on_skip, self._on_note)

@@ -1,21 +1,17 @@
-"""Rows of any table into records: which column is the text, which the id, and the rest as metadata."""
+"""What a table is: its columns, which of them are the text and the id, and its rows one at a time."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from hashlib import blake2b
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from textkin.errors import InputError
 from textkin.text.digest import well_formed
-from textkin.text.options import OnRow, OnSkip, ReadOptions, Skipped, ignore_row
-from textkin.types import Record, Scalar
-
-Row: TypeAlias = tuple[int, Mapping[str, Any] | str]
-"""The row's number (from 1) and its values, or the reason why it has none."""
+from textkin.text.options import ReadOptions
+from textkin.types import Scalar
 
 _USUAL = (
     *("text", "content", "contents", "body", "document", "sentence", "passage", "title", "question", "review"),
@@ -25,108 +21,86 @@ _LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table that is ready to be read.
+class BadRow:
+    """A row that can't be used: why, and those of its values that could be read."""
 
-    Attributes:
-        columns: names in order (for JSONL those of the first rows).
-        texts: the columns that hold strings.
-        rows: may be gone through once.
-        scalar: (column, value) to a metadata value.
-    """
+    reason: str
+    values: Mapping[str, Any] = field(default_factory=dict)
 
-    columns: tuple[str, ...]
-    texts: tuple[str, ...]
-    rows: Iterator[Row]
-    scalar: Callable[[str, Any], Scalar]
+
+Row: TypeAlias = tuple[int, Mapping[str, Any] | BadRow]
+"""The row's number (from 1) and its values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns that were chosen."""
+    """The columns that were chosen.
+
+    Attributes:
+        texts: joined, they are the text.
+        id: None: ids are made.
+        others: what rows carry beside them.
+        every: ``others`` is all that there is; a row may then have more (JSON).
+    """
 
     texts: tuple[str, ...]
     id: str | None
+    others: tuple[str, ...] = ()
+    every: bool = False
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """All that has to be read."""
+        return frozenset({*self.texts, *self.others, *([] if self.id is None else [self.id])})
 
 
-class SeenIds:
-    """The ids that tables have given so far, as 64-bit digests: about 100 bytes an id."""
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a table with the columns that were chosen.
 
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
+    Attributes:
+        rows: may be gone through once.
+        types: of the other columns; see `OnTable`.
+        scalar: (column, value) to a metadata value.
+        count: how many there are, where that is known before they are read.
+    """
 
-    def add(self, record_id: str) -> bool:
-        """Returns whether the id is new."""
-        before = len(self._seen)
-        self._seen.add(int.from_bytes(blake2b(record_id.encode(), digest_size=8).digest(), "little"))
-        return len(self._seen) > before
+    rows: Iterator[Row]
+    types: Mapping[str, Any]
+    scalar: Callable[[str, Any], Scalar]
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose columns are known and whose rows are not read yet.
+
+    Attributes:
+        columns: names in order (for JSON Lines those of the first rows).
+        texts: gives the columns that hold strings; may cost a pass over the file.
+        read: (columns, bulk) to the rows; once.
+    """
+
+    columns: tuple[str, ...]
+    texts: Callable[[], tuple[str, ...]]
+    read: Callable[[Columns, bool], Rows]
 
 
 def choose_columns(table: Table, options: ReadOptions, name: str) -> Columns:
-    """Find the text and id columns.
+    """Find the text and id columns, and what else rows carry.
 
     Raises:
         InputError: a column that is not there, or no way to tell which one holds the text.
     """
     id_column = None if options.id_column is None else _named(options.id_column, table, name, "--id-column")
-    if options.text_columns:
-        return Columns(
-            tuple(_named(column, table, name, "--text-column") for column in options.text_columns), id_column
-        )
-    lower = {column.lower(): column for column in reversed(table.columns) if column != id_column}
-    usual = next((lower[column] for column in _USUAL if column in lower), None)
-    if usual is not None:
-        return Columns((usual,), id_column)
-    texts = [column for column in table.texts if column != id_column]
-    if len(texts) == 1:
-        return Columns((texts[0],), id_column)
-    raise InputError(
-        f"{name}: can't tell which column holds the text; say it with --text-column NAME. {_listed(table)}"
-    )
-
-
-def records_of(
-    table: Table,
-    columns: Columns,
-    name: str,
-    source: str,
-    on_skip: OnSkip,
-    seen: SeenIds,
-    on_row: OnRow = ignore_row,
-) -> Iterator[Record]:
-    """One record a row that has a text; the others are named.
-
-    Raises:
-        InputError: a row without an id, or with one that came before.
-    """
-    used = {*columns.texts, columns.id}
-    number = 0
-    for number, values in table.rows:
-        if isinstance(values, str):
-            # What the row would have been is not known, nor whether the rest of the file is whole.
-            on_skip(Skipped(name, values, "failed", number, source, any_id=columns.id is not None))
-            continue
-        text, reason = _text(values, columns.texts)
-        if reason:
-            on_skip(Skipped(name, reason, row=number, source=source))
-            continue
-        record_id = f"{name}:{number}"
-        if columns.id is not None:
-            record_id = _id(values.get(columns.id), columns.id, name, number)
-            if not seen.add(record_id):
-                raise InputError(
-                    f"{name}, row {number}: the id {record_id!r} in column {columns.id!r} was used before; ids "
-                    "must be unique: choose another --id-column, or leave it out"
-                )
-        metadata = {
-            well_formed(column): table.scalar(column, value)
-            for column, value in values.items()
-            if column not in used
-        }
-        on_row(record_id, values)
-        yield Record(id=record_id, text=text, metadata=metadata, source=source)
-    if number == 0:
-        on_skip(Skipped(name, "a table without rows", source=source))
+    texts = _texts(table, options, name, id_column)
+    if options.columns is None:
+        others = tuple(column for column in table.columns if column != id_column and column not in texts)
+        return Columns(texts, id_column, others, every=True)
+    for column in options.columns:
+        if column not in table.columns:
+            raise InputError(f"{name} has no column {column!r} (--column). {_listed(table)}")
+    return Columns(texts, id_column, tuple(dict.fromkeys(options.columns)))
 
 
 def plain_scalar(value: Any) -> Scalar:
@@ -142,6 +116,21 @@ def plain_scalar(value: Any) -> Scalar:
     return well_formed(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
 
 
+def _texts(table: Table, options: ReadOptions, name: str, id_column: str | None) -> tuple[str, ...]:
+    if options.text_columns:
+        return tuple(_named(column, table, name, "--text-column") for column in options.text_columns)
+    lower = {column.lower(): column for column in reversed(table.columns) if column != id_column}
+    usual = next((lower[column] for column in _USUAL if column in lower), None)
+    if usual is not None:
+        return (usual,)
+    texts = [column for column in table.texts() if column != id_column]
+    if len(texts) == 1:
+        return (texts[0],)
+    raise InputError(
+        f"{name}: can't tell which column holds the text; say it with --text-column NAME. {_listed(table)}"
+    )
+
+
 def _named(wanted: str, table: Table, name: str, option: str) -> str:
     if wanted in table.columns:
         return wanted
@@ -155,38 +144,3 @@ def _listed(table: Table) -> str:
     shown = ", ".join(repr(column) for column in table.columns[:40])
     more = len(table.columns) - 40
     return f"Its columns: {shown or 'none'}" + (f" and {more} more" if more > 0 else "")
-
-
-def _text(values: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str, str]:
-    """The text and an empty reason, or the reason why there is none."""
-    parts: list[str] = []
-    for column in columns:
-        value = values.get(column)
-        if isinstance(value, bytes):
-            try:
-                value = value.decode("utf-8")
-            except UnicodeDecodeError:
-                return "", f"the value of {column!r} is bytes that are not UTF-8"
-        if isinstance(value, list | dict | tuple):
-            return "", f"the value of {column!r} is a list or an object, not a text"
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            continue
-        part = well_formed(value if isinstance(value, str) else str(value))
-        if part and not part.isspace():
-            parts.append(part)
-    quoted = " and ".join(repr(column) for column in columns)
-    return ("\n".join(parts), "") if parts else ("", f"no text in {quoted}")
-
-
-def _id(value: Any, column: str, name: str, number: int) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column of integers with gaps arrives as floats
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        record_id = well_formed(str(value)).strip()
-        if record_id:
-            return record_id
-    shown = "empty" if value is None or isinstance(value, str) else f"{value!r}, not a string or whole number"
-    raise InputError(
-        f"{name}, row {number}: the id in column {column!r} is {shown}; every row needs one: fill it in, choose "
-        "another --id-column, or leave it out"
-    )

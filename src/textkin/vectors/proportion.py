@@ -9,11 +9,11 @@ _Z: Final = 1.959963984540054
 """The normal distribution's 97.5 % point: 95 % lie within."""
 
 
-def wilson_interval(hits: int, total: int) -> tuple[float, float]:
+def wilson_interval(hits: float, total: int) -> tuple[float, float]:
     """The 95 % confidence interval of a share (Wilson 1927, "Probable inference, the law of succession").
 
     Args:
-        hits: how many of the sample.
+        hits: how many of the sample; a fraction where the sample is an effective one.
         total: the sample's size; 0 gives 0 to 1.
 
     Returns:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from textkin.duplicates.calibration import Calibration
     from textkin.duplicates.groups import DuplicateReport
     from textkin.duplicates.join import near_pairs
+    from textkin.jobs.bulk.job import embed_to_folder, embed_to_store
+    from textkin.jobs.bulk.report import BulkOptions, BulkReport
     from textkin.jobs.copying import CopyReport, copy_collection
     from textkin.models.embedding_model import EmbeddingModel
     from textkin.models.resolve import load_model
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 _HOME = {
     "AgainstReport": "textkin.duplicates.against",
     "Budget": "textkin.models.spending",
+    "BulkOptions": "textkin.jobs.bulk.report",
+    "BulkReport": "textkin.jobs.bulk.report",
     "Calibration": "textkin.duplicates.calibration",
     "Collection": "textkin.collection",
     "CopyReport": "textkin.jobs.copying",
@@ -49,6 +53,8 @@ _HOME = {
     "copy_collection": "textkin.jobs.copying",
     "cosine_similarity": "textkin.vectors.similarity",
     "dot_product": "textkin.vectors.similarity",
+    "embed_to_folder": "textkin.jobs.bulk.job",
+    "embed_to_store": "textkin.jobs.bulk.job",
     "euclidean_distance": "textkin.vectors.similarity",
     "euclidean_similarity": "textkin.vectors.similarity",
     "load_model": "textkin.models.resolve",
@@ -64,6 +70,8 @@ _HOME = {
 __all__ = [
     "AgainstReport",
     "Budget",
+    "BulkOptions",
+    "BulkReport",
     "Calibration",
     "Collection",
     "CopyReport",
@@ -79,6 +87,8 @@ __all__ = [
     "copy_collection",
     "cosine_similarity",
     "dot_product",
+    "embed_to_folder",
+    "embed_to_store",
     "euclidean_distance",
     "euclidean_similarity",
     "load_model",

@@ -38,7 +38,7 @@ from textkin.search.recall import Recall, measure_recall
 from textkin.stores.foreign import ForeignFacts, ForeignStore
 from textkin.stores.resolve import open_store
 from textkin.text.digest import well_formed
-from textkin.text.files import absolute
+from textkin.text.files import source_of
 from textkin.text.options import OnSkip, ReadOptions, ignore_skip
 from textkin.types import Hit, Matrix, Metadata, Model, ModelInfo, Progress, Record, Store
 from textkin.vectors.similarity import normalize
@@ -278,12 +278,12 @@ class Collection:
         """Remove all records that came from an input, which may be gone already.
 
         Args:
-            path: a file, a folder (with all that was indexed from inside it), a glob as it was given, or ``-``.
+            path: a file, a folder (with all that was indexed from inside it), a glob or URL as given, or ``-``.
 
         Returns:
             How many went.
         """
-        return remove_source(self._store, "-" if str(path) == "-" else absolute(path))
+        return remove_source(self._store, source_of(path))
 
     # -- reading -------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ The tree::
     │   ├── CredentialsError     a model's server needs a key, or refused it           exit 12  http 401
     │   └── QuotaError           the account may spend no more                         exit 13  http 402
     ├── BudgetError              the limit set for this run would be passed            exit 14  http 402
+    ├── EngineError              the cluster that should do the work can't be used     exit 15  http 503
     ├── ModelMismatchError       two models would meet in one collection               exit  7  http 409
     └── StoreError               the store can't do what was asked                     exit  8  http 500
         ├── StoreNotFoundError   there is no collection at this place                  exit  3  http 404
@@ -125,6 +126,13 @@ class BudgetError(TextkinError):
 
     exit_code = 14
     http_status = 402
+
+
+class EngineError(TextkinError):
+    """The cluster that should do the work can't be used."""
+
+    exit_code = 15
+    http_status = 503
 
 
 class ModelMismatchError(TextkinError):

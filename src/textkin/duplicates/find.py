@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,9 @@ from textkin.duplicates.work import Join, exact_join
 from textkin.errors import InputError
 from textkin.text.digest import text_digest, well_formed
 from textkin.types import Metadata, Progress, Scalar
+from textkin.vectors.mapped import mapped_matrix
+
+_PICKED: Final = 1 << 12
 
 
 def find_duplicates(
@@ -48,7 +53,7 @@ def find_duplicates(
     Args:
         ids: unique.
         texts: one a record.
-        vectors: ``(n, d)``, one row a record.
+        vectors: ``(n, d)``, one row a record. Of a mapped matrix no copy is made in memory.
         threshold: cosine from which two records are near-duplicates.
         keep: see `textkin.duplicates.keep.keep_order`.
         dates: one a record, for ``keep="newest"``.
@@ -86,7 +91,8 @@ def find_duplicates(
         words = [word_key(texts[number]) for number in by_text.tolist()]
         _, stand_in = _classes(list(zip(digests, words, strict=True)), preferred)
     joined = np.unique(stand_in)
-    pairs = join(rows.source if len(joined) == rows.count else rows.source[joined], threshold, max_pairs, progress)
+    with _picked(rows.source, joined) as picked:
+        pairs = join(picked, threshold, max_pairs, progress)
     links, vetoed = _sifted(Links(joined[pairs.i], joined[pairs.j], pairs.score), ids, texts, vetoes)
     evidence = Evidence(
         ids=tuple(ids),
@@ -104,6 +110,19 @@ def find_duplicates(
         digests=tuple(text_digest(well_formed(text)) for text in texts),
     )
     return make_report(evidence, threshold, rule or rule_name(keep))
+
+
+@contextmanager
+def _picked(source: npt.NDArray[Any], rows: Numbers) -> Iterator[npt.NDArray[Any]]:
+    """Some rows of a matrix; of a mapped one in a mapped file of their own: memory may not hold them."""
+    if len(rows) == len(source):
+        yield source
+    elif isinstance(source, np.memmap) and source.dtype == np.float32:
+        blocks = (source[rows[start : start + _PICKED]] for start in range(0, len(rows), _PICKED))
+        with mapped_matrix(len(rows), source.shape[1], blocks) as picked:
+            yield picked
+    else:
+        yield source[rows]
 
 
 def _sifted(

@@ -88,6 +88,7 @@ def near_pairs(
     other: npt.ArrayLike | None = None,
     max_pairs: int = MAX_PAIRS,
     max_memory: int = MAX_MEMORY,
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> NearPairs:
     """Find every pair of rows whose score is at least ``threshold``.
@@ -106,6 +107,7 @@ def near_pairs(
         other: ``(m, d)``: compare each row of ``vectors`` with each row of this one instead of with each other.
         max_pairs: more than this is an error.
         max_memory: bytes; more rows than this is enough for are joined part by part, which takes a little longer.
+        threads: cores to use; all by default.
         progress: called with rows done and rows in all.
 
     Returns:
@@ -113,10 +115,12 @@ def near_pairs(
         i, then j.
 
     Raises:
-        InputError: a threshold out of range, NaN or infinity, sides of different dimensions, or more than
-            ``max_pairs`` pairs.
+        InputError: a threshold out of range, NaN or infinity, sides of different dimensions, no threads, or more
+            than ``max_pairs`` pairs.
     """
     threshold = checked_threshold(threshold)
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads}")
     left = unit_rows(vectors)
     right = left if other is None else unit_rows(other, "other")
     if left.dimensions != right.dimensions and left.count and right.count:
@@ -126,7 +130,7 @@ def near_pairs(
         )
     total = left.count * (left.count - 1) // 2 if right is left else left.count * right.count
     if not total:
-        return _result([], threshold, JoinStats((left.count, right.count), 0, (), 0, 0.0))
+        return best_first([], threshold, JoinStats((left.count, right.count), 0, (), 0, 0.0))
     budget = Budget(max_pairs)
     found: list[Found] = []
     parts: list[JoinStats] = []
@@ -142,11 +146,11 @@ def near_pairs(
             if progress is not None:
                 progress(min(left.count, round(left.count * (done + share * pairs) / total)), left.count)
 
-        some, stats = _join(one, two, threshold, pairs, max_pairs, budget, told)
+        some, stats = _join(one, two, threshold, pairs, max_pairs, budget, threads or _processors(), told)
         found += [Found(part.i + a.start, part.j + b.start, part.score, part.survivors) for part in some]
         parts.append(stats)
         done += pairs
-    return _result(found, threshold, _summed(parts, (left.count, right.count)))
+    return best_first(found, threshold, summed(parts, (left.count, right.count)))
 
 
 def checked_threshold(threshold: float) -> float:
@@ -179,7 +183,7 @@ def _blocks(left: UnitRows, right: UnitRows, max_memory: int) -> Iterator[tuple[
             yield a, b
 
 
-def _summed(parts: list[JoinStats], rows: tuple[int, int]) -> JoinStats:
+def summed(parts: list[JoinStats], rows: tuple[int, int]) -> JoinStats:
     """One account of all parts; the columns of a step are those of the part where it had most."""
     if len(parts) == 1:
         return parts[0]
@@ -204,6 +208,7 @@ def _join(
     total: int,
     max_pairs: int,
     budget: Budget,
+    threads: int,
     spent: Callable[[float], None],
 ) -> tuple[list[Found], JoinStats]:
     if not total:
@@ -219,13 +224,13 @@ def _join(
     if engine is not None:
         plan = choose_plan(left, right, threshold, engine.kernel)
         expect(plan.share, plan.sampled)
-        found, skipped = _compiled(left, right, threshold, engine, plan, budget, spent)
+        found, skipped = _compiled(left, right, threshold, engine, plan, budget, threads, spent)
         margin = plan.first.margin
         columns: tuple[int, ...] = tuple(step.components for step in (plan.first, plan.second) if step)
     else:
         cascade = choose_cascade(left, right, threshold)
         expect(cascade.share, cascade.sampled)
-        found = _search(left, right, threshold, cascade, total, budget, spent)
+        found = _search(left, right, threshold, cascade, total, budget, threads, spent)
         margin = cascade.steps[0].margin
         columns = tuple(step.columns for step in cascade.steps)
     none = np.zeros(len(columns), dtype=np.int64)
@@ -249,6 +254,7 @@ def _compiled(
     engine: Engine,
     plan: Plan,
     budget: Budget,
+    threads: int,
     spent: Callable[[float], None],
 ) -> tuple[list[Found], float]:
     """The compiled join, and the part of the pairs that it never looked at."""
@@ -262,7 +268,7 @@ def _compiled(
         ready += more * plan.row_cost
         spent(ready / (preparing + plan.pairs * plan.cost))
 
-    pool = ThreadPoolExecutor(_processors())
+    pool = ThreadPoolExecutor(threads)
     try:
         prepared = prepare(left, plan, pool, told)
         others = prepared if right is left else prepare(right, plan, pool, told)
@@ -300,11 +306,12 @@ def _search(
     cascade: Cascade,
     total: int,
     budget: Budget,
+    threads: int,
     spent: Callable[[float], None],
 ) -> list[Found]:
     """Run all tasks, in threads where the products are too thin for the BLAS library's own threads."""
     todo = tasks(left.count, right.count, right is left, cascade.steps[0].columns)
-    workers = min(_processors(), len(todo)) if todo[0].height else 1
+    workers = min(threads, len(todo)) if todo[0].height else 1
     found: list[Found] = []
     examined = 0
 
@@ -331,7 +338,8 @@ def too_many(how_many: str, threshold: float, max_pairs: int) -> InputError:
     )
 
 
-def _result(found: list[Found], threshold: float, stats: JoinStats) -> NearPairs:
+def best_first(found: list[Found], threshold: float, stats: JoinStats) -> NearPairs:
+    """The result of a join: highest score first; ties by i, then j, so that no order of work shows in it."""
     i = np.concatenate([part.i for part in found] or [np.empty(0, dtype=np.int64)])
     j = np.concatenate([part.j for part in found] or [np.empty(0, dtype=np.int64)])
     score = np.concatenate([part.score for part in found] or [np.empty(0)])

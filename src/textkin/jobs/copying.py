@@ -8,13 +8,14 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from textkin._progress import progress_of
 from textkin.errors import InputError, StoreError
 from textkin.jobs.adopting import adopt, require_named
+from textkin.jobs.bulk.records import OutputRecords, output_records
 from textkin.ledger import Ledger
 from textkin.ledger.recognising import recognised
 from textkin.models.resolve import load_model
@@ -23,9 +24,11 @@ from textkin.stores.resolve import open_store
 from textkin.stores.sampling import Sample
 from textkin.text.digest import record_digest
 from textkin.types import Matrix, Progress, Record, Store
+from textkin.vectors.outputs import holds_output
 
 TOLERANCE: Final = 1e-6
 """How far a number of a vector that was read back may be from the one that was sent."""
+Source: TypeAlias = Store | OutputRecords
 _BATCH: Final = 500
 _TRIES: Final = 6
 
@@ -42,6 +45,7 @@ class CopyReport:
         unchanged: there already, from an earlier run.
         compared: records that were read back at the end and compared with the source's, vectors included.
         largest_difference: between two numbers of a vector in both, among those.
+        note: what is to be known of the source's vectors; empty where they are the model's.
     """
 
     source: str
@@ -51,6 +55,7 @@ class CopyReport:
     unchanged: int
     compared: int
     largest_difference: float
+    note: str = ""
 
     def row(self) -> dict[str, Any]:
         """All of it as plain values."""
@@ -74,7 +79,8 @@ def copy_collection(
     at the target already is not sent again. The order of the first insertion is kept in a new target.
 
     Args:
-        source: where the collection is, as `Collection` takes it; it is only read.
+        source: where the collection is, as `Collection` takes it, or the folder that an embedding job wrote; it is
+            only read.
         target: where it shall be; made when it isn't there.
         model: for another tool's collection, which doesn't say whose vectors it holds: the model that made them,
             as `Collection` takes it; checked by embedding some texts again, through the user's ledger.
@@ -85,17 +91,18 @@ def copy_collection(
         progress: called with (records done, records in all); True shows a bar.
 
     Raises:
-        InputError: the source holds nothing, or the target other records and ``merge`` is False.
+        InputError: the source holds nothing, or the target other records and ``merge`` is False; or it is an
+            embedding job's output of which no collection can be made: says why, and what to do.
         ModelMismatchError: the target holds another model's vectors, or ``model`` did not make the source's.
             Nothing was written.
         StoreError: what arrived differs from what was sent; names the record.
     """
-    with _opened(source, create=False, read_only=True) as origin, ExitStack() as stack:
+    with _opened_source(source) as origin, ExitStack() as stack:
         if isinstance(origin, ForeignStore):
             _adopt(origin, model, base_url)
         elif model is not None:
             raise InputError(f"{origin.url} says itself which model its vectors are of; leave model out")
-        goal = stack.enter_context(_opened(target, create=True))
+        goal = stack.enter_context(_opened(target))
         if origin.url == goal.url:
             raise InputError(f"{origin.url} can't be copied to itself; name another place")
         with progress_of(progress, "copying") as shown:
@@ -103,7 +110,7 @@ def copy_collection(
 
 
 def copy_store(
-    source: Store,
+    source: Source,
     target: Store,
     *,
     merge: bool = False,
@@ -111,13 +118,16 @@ def copy_store(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> CopyReport:
-    """As `copy_collection`, between open stores."""
+    """As `copy_collection`, from an open source to an open store."""
     header = source.header
     if header is None:
         raise InputError(f"{source.url} holds nothing to copy")
     known = target.header
     if known is not None and not merge:
-        _refuse_others(source, target)
+        if isinstance(source, OutputRecords):
+            _refuse_others_of_output(source, target)
+        else:
+            _refuse_others(source, target)
     if known is None or header.model.fingerprint != known.model.fingerprint:
         target.write_header(header)
     total = source.count()
@@ -132,7 +142,8 @@ def copy_store(
                 progress(done, total)
     _check_count(target, done, exact=not merge)
     difference = _compare(source, target, chosen.ids)
-    return CopyReport(source.url, target.url, done, copied, done - copied, len(chosen.ids), difference)
+    note = source.note if isinstance(source, OutputRecords) else ""
+    return CopyReport(source.url, target.url, done, copied, done - copied, len(chosen.ids), difference, note)
 
 
 def _adopt(source: ForeignStore, model: Any, base_url: str | None) -> None:
@@ -141,8 +152,31 @@ def _adopt(source: ForeignStore, model: Any, base_url: str | None) -> None:
         adopt(source, recognised(load_model(model, base_url=base_url), ledger), ledger)
 
 
-def _opened(place: str | Path, *, create: bool, read_only: bool = False) -> closing[Store]:
-    return closing(open_store(place, create=create, read_only=read_only))
+def _opened(place: str | Path) -> closing[Store]:
+    return closing(open_store(place))
+
+
+def _opened_source(place: str | Path) -> closing[Source]:
+    if holds_output(place):
+        return closing(output_records(place))
+    return closing(open_store(place, create=False, read_only=True))
+
+
+def _refuse_others_of_output(source: OutputRecords, target: Store) -> None:
+    """As `_refuse_others`, by one pass over the source: no index says where in its files an id is."""
+    known = 0
+    for records in source.scan(_BATCH):
+        there = target.digests([record.id for record in records])
+        known += len(there)
+        changed = next((one for one in records if there.get(one.id) and there[one.id] != record_digest(one)), None)
+        if changed is not None:
+            raise _other_record(source.url, target.url, changed.id)
+    more = target.count() - known
+    if more > 0:
+        raise InputError(
+            f"{target.url} holds {more:,} record{'s' * (more != 1)} that {source.url} does not; name an empty "
+            "place, or merge both (--merge)"
+        )
 
 
 def _refuse_others(source: Store, target: Store) -> None:
@@ -158,10 +192,13 @@ def _refuse_others(source: Store, target: Store) -> None:
         # One without a digest was being written when an earlier copy was ended.
         changed = next((name for name in batch if there.get(name) and there[name] != known[name]), None)
         if changed is not None:
-            raise InputError(
-                f"{target.url} holds another record {changed!r} than {source.url}; name an empty place, or "
-                "replace it (--merge)"
-            )
+            raise _other_record(source.url, target.url, changed)
+
+
+def _other_record(source: str, target: str, name: str) -> InputError:
+    return InputError(
+        f"{target} holds another record {name!r} than {source}; name an empty place, or replace it (--merge)"
+    )
 
 
 def _send(target: Store, records: Sequence[Record], vectors: Matrix) -> int:
@@ -192,7 +229,7 @@ def _pauses() -> Iterator[float]:
     return (0.05 * 3**number for number in range(_TRIES))
 
 
-def _compare(source: Store, target: Store, ids: Sequence[str]) -> float:
+def _compare(source: Source, target: Store, ids: Sequence[str]) -> float:
     largest = 0.0
     for start in range(0, len(ids), _BATCH):
         some = list(ids[start : start + _BATCH])

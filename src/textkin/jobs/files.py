@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from textkin.jobs.indexing import IndexReport, index
 from textkin.ledger import Ledger
-from textkin.text.files import parse_argument
+from textkin.text.files import source_of
 from textkin.text.options import OnSkip, ReadOptions, Skipped, Unread, ignore_skip
 from textkin.text.read import read_inputs
 from textkin.types import Model, Progress, Record, Store
@@ -37,7 +37,7 @@ def index_files(
     may have come from could not be read this time.
     """
     listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    sources = ["-" if str(path) == "-" else parse_argument(path).source for path in listed]
+    sources = [source_of(path) for path in listed]
     skipped: list[Skipped] = []
     unread = Unread()
     guessed: list[tuple[str, str]] = []

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from textkin._stages import stage
 from textkin.errors import BadVectorsError, InputError
 from textkin.ledger.budgeting import affordable
 from textkin.ledger.database import Ledger
@@ -56,6 +57,7 @@ def embed(
     ledger: Ledger | None,
     progress: Progress | None = None,
     block: int = 512,
+    first_block: int = _FIRST_BLOCK,
     name_of: Callable[[int], str] = "text number {}".format,
 ) -> LedgerResult:
     """Embed texts, each different one once ever; order in = order out.
@@ -71,6 +73,7 @@ def embed(
         progress: called with (texts done, texts in all); those from the ledger count.
         block: most different texts sent at a time; what a crash can lose. Fewer are sent where that many would
             take longer than two seconds. A `PartwiseModel` is sent more: each of its answers is kept as it comes.
+        first_block: most texts of the first block, while it isn't known how long they take.
         name_of: how an error names the text of a row.
 
     Raises:
@@ -97,7 +100,8 @@ def embed(
     digests = list(rows_of)
     for start in range(0, len(digests), block):
         part = digests[start : start + block]
-        known = {} if ledger is None else ledger.recall(info.fingerprint, key, part)
+        with stage("ledger"):
+            known = {} if ledger is None else ledger.recall(info.fingerprint, key, part)
         for digest in part:
             if digest in known:
                 work.take(rows_of[digest], known[digest])
@@ -111,7 +115,7 @@ def embed(
     if missing and ledger is not None and not ledger.knows(info.fingerprint):
         ledger.remember_model(info, canary_vectors(model))
     partwise = isinstance(model, PartwiseModel)
-    start, size = 0, (max(block, _PARTWISE_BLOCK) if partwise else min(block, _FIRST_BLOCK))
+    start, size = 0, (max(block, _PARTWISE_BLOCK) if partwise else min(block, first_block))
     while start < len(missing):
         began = time.monotonic()
         whole_block = missing[start : start + size]
@@ -170,9 +174,10 @@ def _keep(
         part, owners = [part[place] for place in answered], [owners[place] for place in answered]
     vectors = checked(answer, [name_of(rows[0]) for rows in owners], info.name, info.dimensions)
     if ledger is not None and part:
-        vectors = ledger.put(
-            info.fingerprint, key, part, vectors, tokens=answer.tokens, truncated=answer.truncated
-        )
+        with stage("ledger"):
+            vectors = ledger.put(
+                info.fingerprint, key, part, vectors, tokens=answer.tokens, truncated=answer.truncated
+            )
     cut = frozenset(answer.truncated)
     for place, rows in enumerate(owners):
         work.take(rows, Remembered(vectors[place], int(answer.tokens[place]), place in cut))
@@ -185,9 +190,21 @@ def _answers(
 ) -> Generator[tuple[Sequence[int], Embedded], None, None]:
     """What the model says of these texts: all at once, or part by part as it comes."""
     if isinstance(model, PartwiseModel):
-        yield from model.embed_parts(texts, role)
+        parts = model.embed_parts(texts, role)
+        try:
+            while True:
+                with stage("encoding"):
+                    part = next(parts, None)
+                if part is None:
+                    return
+                yield part
+        finally:
+            if isinstance(parts, Generator):
+                parts.close()
     else:
-        yield range(len(texts)), model.embed(texts, role, work.within(owners))
+        with stage("encoding"):
+            answer = model.embed(texts, role, work.within(owners))
+        yield range(len(texts)), answer
 
 
 def _rows(answer: Embedded, kept: Sequence[int]) -> Embedded:

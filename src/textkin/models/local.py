@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from textkin._stages import stage
 from textkin.errors import InputError
 from textkin.models.batching import FeedMaker, plan, side_by_side, usable_cores
 from textkin.models.fingerprint import fingerprint
@@ -42,6 +43,8 @@ class LocalModel:
         precision: ``int8`` is faster and a little less exact.
         device: ``cpu``, ``auto``, ``cuda``, ``coreml`` or ``directml``.
         threads: cores to use; all by default.
+        batch_tokens: tokens that go through the model together; None: as many as suit the device. It changes the
+            speed, not the vectors.
         digests: SHA-256 of files, by their names relative to ``folder``, where the caller has just verified them.
         prompts: what the publisher puts before a text of a role, where the model's own files don't say it.
 
@@ -60,11 +63,14 @@ class LocalModel:
         precision: Literal["float32", "int8"] = "float32",
         device: str = "cpu",
         threads: int | None = None,
+        batch_tokens: int | None = None,
         digests: Mapping[str, str] | None = None,
         prompts: Mapping[Role, str] | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1, not {threads}")
+        if batch_tokens is not None and batch_tokens < 1:
+            raise InputError(f"batch_tokens must be at least 1, not {batch_tokens}")
         layout = read_layout(Path(folder))
         given = prompts or {}
         layout = dataclasses.replace(
@@ -95,7 +101,7 @@ class LocalModel:
             for role, prompt in layout.prompts.items():
                 self._skipped[role] = self._tokenizer.prompt_length(prompt) if prompt else 0
         self._threads = (threads or usable_cores()) if on_cpu else 1
-        self._budget = BATCH_TOKENS if on_cpu else _DEVICE_BATCH_TOKENS
+        self._budget = batch_tokens or (BATCH_TOKENS if on_cpu else _DEVICE_BATCH_TOKENS)
         scaled = bool(layout.steps) and isinstance(layout.steps[-1], Normalize)
         facts |= {"max_length": limit, "dimensions": graph.dimensions, "precision": precision}
         self._info = ModelInfo(
@@ -119,7 +125,8 @@ class LocalModel:
         return self._info
 
     def embed(self, texts: Sequence[str], role: Role = "document", progress: Progress | None = None) -> Embedded:
-        rows, places, counts = self._distinct(texts, role)
+        with stage("tokenising"):
+            rows, places, counts = self._distinct(texts, role)
         cut = [self._tokenizer.cut(ids) for ids in rows]
         vectors = np.zeros((len(rows), self._dimensions), dtype=np.float32)
         done = np.zeros(len(rows), dtype=bool)

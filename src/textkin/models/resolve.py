@@ -27,6 +27,7 @@ def load_model(
     threads: int | None = None,
     progress: FetchProgress | None = None,
     base_url: str | None = None,
+    batch_tokens: int | None = None,
 ) -> EmbeddingModel:
     """Load a model; fetch and verify its weights on first use.
 
@@ -44,6 +45,8 @@ def load_model(
         threads: how many cores to use; all by default.
         progress: called with (file name, bytes done, bytes in all) while weights are fetched.
         base_url: the server of an ``openai:`` model; by default OPENAI_BASE_URL, else OpenAI's own.
+        batch_tokens: tokens that go through a model of this machine's own engine together; by default as many as
+            suit the device.
 
     Raises:
         ModelNotFoundError: no such model, or no way to fetch it; says every way.
@@ -61,7 +64,9 @@ def load_model(
         # Absolute, so that a folder never passes for a name, and a collection finds it from anywhere.
         model = str(model.absolute())
     if isinstance(model, str):
-        return EmbeddingModel(_by_name(model, device, precision, threads, progress, base_url), by_name=True)
+        return EmbeddingModel(
+            _by_name(model, device, precision, threads, progress, base_url, batch_tokens), by_name=True
+        )
     if all(hasattr(model, part) for part in ("info", "embed", "count_tokens")):
         return EmbeddingModel(model)
     return EmbeddingModel(ForeignModel(model))
@@ -74,7 +79,11 @@ def _by_name(
     threads: int | None,
     progress: FetchProgress | None,
     base_url: str | None,
+    batch_tokens: int | None,
 ) -> Model:
+    local = not (name == "hashing" or name.startswith(("hashing:", _TORCH)) or is_hosted(name))
+    if batch_tokens is not None and not local:
+        raise InputError(f"batch_tokens is for models that textkin's own engine runs here, not for {name}")
     if precision not in get_args(Precision):
         raise InputError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}")
     if name == "hashing" or name.startswith("hashing:"):
@@ -110,6 +119,7 @@ def _by_name(
         precision=precision,
         device=device,
         threads=threads,
+        batch_tokens=batch_tokens,
         digests=weights.digests(folder),
         prompts=None if entry is None else entry.prompts,
     )

@@ -60,6 +60,7 @@ class Spent:
         saved_dollars: for ``saved_tokens``.
         price: dollars a million tokens.
         model: that others run and that was used; None: none was.
+        retries: requests to a provider, or blocks of texts to a worker of a cluster, that were sent again.
     """
 
     tokens: int
@@ -71,6 +72,7 @@ class Spent:
     saved_dollars: float | None
     price: float | None
     model: str | None = None
+    retries: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -88,7 +90,7 @@ class Spend:
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
-        self._tokens = self._lost = self._in_flight = 0
+        self._tokens = self._lost = self._in_flight = self._retries = 0
         self._saved_texts = self._saved_tokens = 0
         self._begun = False
         self._name: str | None = None
@@ -179,6 +181,11 @@ class Spend:
             self._saved_texts += texts
             self._saved_tokens += tokens
 
+    def retry(self) -> None:
+        """Something was sent again."""
+        with self._changed:
+            self._retries += 1
+
     def refusal(self, tokens: int) -> BudgetError:
         """Why a text of so many tokens at most is not sent."""
         with self._changed:
@@ -197,6 +204,7 @@ class Spend:
                 saved_dollars=self._dollars(self._saved_tokens),
                 price=self._price,
                 model=self._name,
+                retries=self._retries,
             )
 
     def _left(self) -> int | None:

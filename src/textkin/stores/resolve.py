@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from textkin.errors import InputError
+from textkin.errors import ForeignFileError, InputError
 from textkin.stores.arrays import ArrayStore
 from textkin.stores.foreign import ForeignStore, Reader
 from textkin.stores.foreign.npy import npy_reader
@@ -18,6 +18,7 @@ from textkin.stores.local import LocalStore
 from textkin.stores.options import format_options, parse_options
 from textkin.stores.points import Points, PointStore
 from textkin.types import Store
+from textkin.vectors.outputs import holds_output, not_a_collection
 
 _SCHEME: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 
@@ -62,6 +63,7 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
 
     Raises:
         InputError: a URL of a kind that textkin doesn't know.
+        ForeignFileError: the output of an embedding job; says how to make a collection of it.
         MissingDependencyError: the database's client is not installed; names the extra.
         StoreNotFoundError: nothing there, and ``create`` is False.
         StoreError: whatever else keeps it from being opened; see `textkin.errors`.
@@ -76,6 +78,8 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
             raise InputError(f"{place}: only an .npy that another tool made takes options; name {array}")
         return ArrayStore(array, create=create, read_only=read_only, timeout=timeout)
     if not found:
+        if holds_output(place):
+            raise ForeignFileError(not_a_collection(place))
         return LocalStore(Path(place), create=create, read_only=read_only, timeout=timeout)
     written = str(place)
     address, _, query = written.partition("?")

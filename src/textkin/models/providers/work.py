@@ -151,6 +151,7 @@ class Work:
             if suspicious == enough and self._answers_others():
                 raise _Suspect(f"the provider fails at it again and again: {passing.reason}")
             self._give_up(passing, failures)
+            self._spend.retry()
             wait = passing.wait
             if wait is None:
                 most = min(_LONGEST_WAIT, self._patience.first_wait * 2 ** max(0, failures - 1))

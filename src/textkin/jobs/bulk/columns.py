@@ -1,0 +1,189 @@
+"""The columns that a job keeps beside the text: which, of which type, and whether a value fits."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from textkin._optional import require
+from textkin.errors import InputError
+
+EVERY: Final = "*"
+"""Stands for all columns."""
+_LARGEST: Final = 2**63 - 1
+_NAMES: Final = {
+    "string": "string",
+    "int": "int64",
+    "int64": "int64",
+    "float": "float64",
+    "float64": "float64",
+    "bool": "bool",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A column as the user asked for it: its name, and a type where he said one."""
+
+    name: str
+    type: str | None = None
+
+
+def parse_wanted(texts: Iterable[str]) -> tuple[Wanted, ...]:
+    """``NAME``, ``NAME:TYPE`` (string, int, float, bool) or ``*``.
+
+    Raises:
+        InputError: a name that comes twice.
+    """
+    found: dict[str, Wanted] = {}
+    for text in texts:
+        name, colon, kind = text.rpartition(":")
+        wanted = Wanted(name, _NAMES[kind]) if colon and name and kind in _NAMES else Wanted(text)
+        if wanted.name in found:
+            raise InputError(f"the column {wanted.name!r} is asked for twice")
+        found[wanted.name] = wanted
+    return tuple(found.values())
+
+
+class Columns:
+    """Columns with their Arrow types.
+
+    Args:
+        schema: pyarrow's; every field may be null.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        self.schema = schema
+        self.names: tuple[str, ...] = tuple(schema.names)
+        self._fits = [_check_of(field) for field in schema]
+
+    def values(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """A row's values in the order of the columns, each as its type wants it; a missing one is None.
+
+        Raises:
+            InputError: a value of another type; names the column.
+        """
+        return tuple(
+            None if value is None else fit(value)
+            for fit, value in zip(self._fits, map(row.get, self.names), strict=True)
+        )
+
+    def described(self) -> list[dict[str, str]]:
+        """Names and types, for people and other programs."""
+        return [{"name": field.name, "type": str(field.type)} for field in self.schema]
+
+    def to_text(self) -> str:
+        """All of it as one line of text."""
+        return base64.b64encode(self.schema.serialize().to_pybytes()).decode("ascii")
+
+    @classmethod
+    def from_text(cls, text: str) -> Columns:
+        """What `to_text` wrote."""
+        arrow = require("pyarrow", extra="bulk")
+        return cls(arrow.ipc.read_schema(arrow.py_buffer(base64.b64decode(text))))
+
+
+def decide(
+    wanted: Sequence[Wanted],
+    known: Mapping[str, Any],
+    first: Sequence[Mapping[str, Any]],
+    taken: Sequence[str],
+) -> Columns:
+    """Choose columns and types.
+
+    A type that the user said counts, then the one that the input's format knows, then what the first rows hold:
+    whole numbers, numbers, truth values, else strings.
+
+    Args:
+        wanted: by the user.
+        known: name to Arrow type, as the inputs say it.
+        first: values of the first rows.
+        taken: names that the output uses itself, the text's and the id's columns; ``*`` leaves them out.
+
+    Raises:
+        InputError: a column that no input has, or a name that the output uses itself.
+    """
+    arrow = require("pyarrow", extra="bulk")
+    seen = list(dict.fromkeys([*known, *(name for row in first for name in row)]))
+    chosen: dict[str, Any] = {}
+    for one in wanted:
+        if one.name == EVERY:
+            for name in seen:
+                if name not in taken:
+                    chosen.setdefault(name, known.get(name))
+            continue
+        if one.name in taken:
+            raise InputError(
+                f"the column {one.name!r} can't be kept under this name: the output has one of its own "
+                f"({', '.join(taken)}); rename it in the input"
+            )
+        if one.name not in seen:
+            raise InputError(
+                f"there is no column {one.name!r} (--column) in the first rows. Their columns: "
+                f"{', '.join(map(repr, seen[:40])) or 'none'}"
+            )
+        chosen[one.name] = getattr(arrow, one.type)() if one.type else known.get(one.name)
+    fields = [
+        arrow.field(name, _inferred([row.get(name) for row in first], arrow) if kind is None else kind)
+        for name, kind in chosen.items()
+    ]
+    return Columns(arrow.schema(fields))
+
+
+def _inferred(values: Iterable[Any], arrow: Any) -> Any:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return arrow.bool_()
+    if kinds == {int}:
+        return arrow.int64()
+    if kinds and kinds <= {int, float}:
+        return arrow.float64()
+    return arrow.string()
+
+
+def _check_of(field: Any) -> Callable[[Any], Any]:
+    arrow = require("pyarrow", extra="bulk")
+    types = arrow.types
+    cure = f"keep the column as text: --column {field.name}:string"
+
+    def refuse(value: Any) -> InputError:
+        shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:59] + "…"
+        return InputError(f"the column {field.name!r} holds {shown} where {field.type} is expected; {cure}")
+
+    def whole(value: Any) -> Any:
+        number = int(value) if isinstance(value, float) and value.is_integer() else value
+        if not isinstance(number, int) or isinstance(number, bool) or not -_LARGEST - 1 <= number <= _LARGEST:
+            raise refuse(value)
+        return number
+
+    def real(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise refuse(value)
+        return float(value) if abs(value) < 1e308 or isinstance(value, float) else math.inf
+
+    def truth(value: Any) -> Any:
+        if not isinstance(value, bool):
+            raise refuse(value)
+        return value
+
+    def text(value: Any) -> Any:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+    if types.is_int64(field.type):
+        return whole
+    if types.is_float64(field.type):
+        return real
+    if types.is_boolean(field.type):
+        return truth
+    if types.is_string(field.type) or types.is_large_string(field.type):
+        return text
+
+    def arrow_value(value: Any) -> Any:
+        # A type that only the inputs' own format has: the value comes from a column of that very type.
+        return value
+
+    return arrow_value

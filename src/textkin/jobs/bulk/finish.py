@@ -1,0 +1,143 @@
+"""The end of a job: all shards are there, so the rejects are put together and the manifest is swapped in."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from textkin._optional import require
+from textkin._version import __version__
+from textkin.jobs.bulk.columns import Columns
+from textkin.jobs.bulk.ids import names_of, seen_ids
+from textkin.jobs.bulk.manifest import (
+    FORMAT,
+    REJECTS,
+    VERSION,
+    Marker,
+    Settings,
+    read_markers,
+    rejects_name,
+    remove_stale,
+)
+from textkin.jobs.bulk.parquet import ID
+from textkin.jobs.bulk.place import WORK, LocalPlace, Place, read_json, write_json
+from textkin.types import ModelInfo, StoreHeader
+from textkin.vectors.outputs import MANIFEST
+
+_COUNTED: Final = ("rows", "bytes", "truncated", "rejected", "failed", "embedded", "from_ledger", "tokens")
+
+
+def complete_markers(place: Place, digests: Sequence[str]) -> list[Marker] | None:
+    """The markers of all shards of the input, by number; None while some are not there."""
+    found = {
+        marker.number: marker
+        for marker in read_markers(place)
+        if marker.number < len(digests) and marker.digest == digests[marker.number]
+    }
+    return [found[number] for number in range(len(digests))] if len(found) == len(digests) else None
+
+
+def totals(markers: Iterable[Marker]) -> dict[str, int]:
+    """Sums over shards."""
+    listed = list(markers)
+    return {name: sum(getattr(marker, name) for marker in listed) for name in _COUNTED}
+
+
+def write_manifest(
+    place: Place,
+    markers: Sequence[Marker],
+    settings: Settings,
+    header: StoreHeader,
+    columns: Columns,
+    *,
+    inputs: Sequence[str],
+    encoding: Mapping[str, Any] | None,
+    dollars: Callable[[int], float | None],
+    seconds: float,
+    check_ids: bool,
+) -> dict[str, Any]:
+    """Put the rejects together, swap the manifest, and remove what an earlier input left.
+
+    Args:
+        place: with all the shards.
+        markers: of all shards, by number.
+        settings: of the job.
+        header: the model's facts and canaries.
+        columns: that were kept.
+        inputs: as the user named them.
+        encoding: what the form of the numbers costs; None for float32.
+        dollars: price of a number of tokens.
+        seconds: that the last run took.
+        check_ids: whether ids come from the input and so may come twice.
+
+    Returns:
+        The manifest.
+    """
+    sums = totals(markers)
+    place.write(REJECTS, lambda file: _gather(place, markers, file))
+    twice, named = _twice(place, markers) if check_ids else (0, [])
+    facts = {
+        "format": FORMAT,
+        "version": VERSION,
+        "textkin": __version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "model": asdict(header.model),
+        "fingerprint": header.model.fingerprint,
+        "canaries": base64.b64encode(header.canaries.astype("<f4").tobytes()).decode("ascii"),
+        "dimensions": settings.dimensions,
+        "dtype": settings.dtype,
+        "encoding": encoding,
+        "columns": columns.described(),
+        "text": settings.text,
+        "inputs": list(inputs),
+        **sums,
+        "duplicate_ids": twice,
+        "duplicate_ids_first": named,
+        "spend": {"tokens": sums["tokens"], "dollars": dollars(sums["tokens"])},
+        "seconds": round(seconds, 3),
+        "shards": [asdict(marker) for marker in markers],
+    }
+    write_json(place, MANIFEST, facts)
+    remove_stale(place, markers)
+    return facts
+
+
+def read_manifest(place: Place) -> dict[str, Any] | None:
+    """The manifest; None where no job was completed."""
+    return read_json(place, MANIFEST)
+
+
+def model_of(facts: Mapping[str, Any]) -> ModelInfo:
+    """The model that a manifest names."""
+    return ModelInfo(**facts["model"])
+
+
+def _gather(place: Place, markers: Sequence[Marker], file: BinaryIO) -> None:
+    for marker in markers:
+        if marker.rejected or marker.failed:
+            file.write(place.read(rejects_name(marker.number, marker.digest)) or b"")
+
+
+def _twice(place: Place, markers: Sequence[Marker]) -> tuple[int, list[str]]:
+    parquet = require("pyarrow.parquet", extra="bulk")
+
+    def batches() -> Iterator[list[str]]:
+        for marker in markers:
+            if marker.file is None:
+                continue
+            with place.open(marker.file) as source:
+                for batch in parquet.ParquetFile(source).iter_batches(columns=[ID]):
+                    yield batch.column(0).to_pylist()
+
+    with tempfile.TemporaryDirectory() as elsewhere:
+        folder = place.folder / WORK if isinstance(place, LocalPlace) else Path(elsewhere)
+        with seen_ids(folder) as seen:
+            for ids in batches():
+                seen.add(ids)
+            count, some = seen.repeated()
+    return count, names_of(batches(), some) if some else []

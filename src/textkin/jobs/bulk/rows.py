@@ -1,0 +1,182 @@
+"""Inputs to rows and rejects, in their order, with the columns that are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from textkin._optional import require
+from textkin.errors import InputError
+from textkin.jobs.bulk.columns import EVERY, Columns, Wanted, decide
+from textkin.jobs.bulk.parquet import OWN
+from textkin.jobs.bulk.shards import Reject, Row
+from textkin.text.options import ReadOptions, Skipped
+from textkin.text.read import read_inputs
+from textkin.types import Record
+
+_LOOK: Final = 1000
+"""Rows that are looked at to learn the types of columns."""
+_MOST_BAD: Final = 1_000_000
+
+
+class RowReader:
+    """Reads inputs once, as a stream.
+
+    Args:
+        paths: as in `read_inputs`.
+        options: how to read; the columns are set here.
+        wanted: columns to keep.
+        known: columns with types, where an earlier run of the job has decided; else they are decided from the
+            first rows.
+        exact: keep values of types that only Parquet has as they are; else as metadata of a record.
+        strict: whether the first row that can't be used ends the run.
+        stdin: read for ``-`` instead of the process's own.
+
+    Raises:
+        InputError: a column that is not there, or what `read_inputs` raises at the call.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        options: ReadOptions,
+        wanted: Sequence[Wanted],
+        known: Columns | None = None,
+        *,
+        exact: bool = True,
+        strict: bool = False,
+        stdin: BinaryIO | None = None,
+    ) -> None:
+        self.position: tuple[int, int] | None = None
+        self._exact = exact
+        self._strict = strict
+        self._typed = {one.name for one in wanted if one.type}
+        self._types: dict[str, Any] = {}
+        self._as_read: frozenset[str] = frozenset()
+        self._values: Mapping[str, Any] = {}
+        self._skipped: list[Skipped] = []
+        self._decided: Columns | None = None
+        every = any(one.name == EVERY for one in wanted)
+        options = dataclasses.replace(
+            options, bulk=True, columns=None if every else tuple(one.name for one in wanted)
+        )
+        records = read_inputs(
+            paths,
+            options=options,
+            on_skip=self._skip,
+            on_row=self._row,
+            on_table=self._table,
+            on_position=self._place,
+            stdin=stdin,
+        )
+        items = self._items(records)
+        # Types are decided by what comes first, so it is read before anything is written.
+        first = list(itertools.islice(items, _LOOK))
+        metadata = [item[0].metadata for item in first if isinstance(item, tuple)]
+        self.columns = known or decide(wanted, self._types, metadata, OWN)
+        self._decided = self.columns
+        self._as_read = frozenset(
+            field.name
+            for field in self.columns.schema
+            if exact and field.name not in self._typed and self._types.get(field.name) == field.type
+        ) - _plain(self.columns)
+        self._stream = itertools.chain(first, items)
+
+    def __iter__(self) -> Iterator[Row | Reject]:
+        for item in self._stream:
+            if isinstance(item, Skipped):
+                yield self._checked(Reject(item.path, item.row, item.id, item.reason), item)
+                continue
+            record, values = item
+            if not self.columns.names:
+                yield Row(record.id, record.text)
+                continue
+            found = {
+                name: values.get(name) if name in self._as_read else record.metadata.get(name)
+                for name in self.columns.names
+            }
+            try:
+                kept = self.columns.values(found)
+            except InputError as error:
+                yield self._checked(Reject(record.source or "", None, record.id, str(error)), None)
+                continue
+            yield Row(record.id, record.text, kept)
+
+    def _items(self, records: Iterator[Record]) -> Iterator[Skipped | tuple[Record, Mapping[str, Any]]]:
+        while True:
+            self._values = {}
+            record = next(records, None)
+            yield from self._skipped
+            self._skipped.clear()
+            if record is None:
+                return
+            yield record, self._values
+
+    def _checked(self, reject: Reject, skipped: Skipped | None) -> Reject:
+        # A file of a folder that never was ours is no bad row.
+        bad = skipped is None or skipped.row is not None or skipped.kind == "failed"
+        if self._strict and bad:
+            row = "" if reject.row is None else f", row {reject.row:,}"
+            raise InputError(
+                f"{reject.path}{row}{f' (id {reject.id!r})' if reject.id else ''}: {reject.reason}. Mend it, or "
+                "leave out --strict: then such rows are set aside"
+            )
+        return reject
+
+    def _skip(self, skipped: Skipped) -> None:
+        self._skipped.append(skipped)
+        if len(self._skipped) >= _MOST_BAD:
+            raise InputError(
+                f"{skipped.path}: {_MOST_BAD:,} rows one after the other can't be used, the last because: "
+                f"{skipped.reason}. Is it the right column (--text-column)?"
+            )
+
+    def _row(self, record_id: str, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def _table(self, name: str, types: Mapping[str, Any]) -> None:
+        """Learn the types that a table's format knows, and refuse those that don't fit what was decided."""
+        types = {column: _arrow(kind) for column, kind in types.items()}
+        if self._decided is None:
+            for column, kind in types.items():
+                self._types.setdefault(column, kind)
+        before = self._decided.schema if self._decided is not None else None
+        for column, kind in types.items():
+            if column in self._typed or kind is None:
+                continue
+            known = self._types.get(column) if before is None else _type_in(before, column)
+            if known is not None and known != kind and not _loose(known, kind):
+                raise InputError(
+                    f"{name}: the column {column!r} is {kind}, and {known} in what came before; keep it as text: "
+                    f"--column {column}:string"
+                )
+
+    def _place(self, done: int, total: int | None) -> None:
+        self.position = None if total is None else (done, total)
+
+
+def _plain(columns: Columns) -> frozenset[str]:
+    """Columns whose values metadata can hold exactly."""
+    types = require("pyarrow", extra="bulk").types
+    tests = (types.is_int64, types.is_float64, types.is_boolean, types.is_string, types.is_large_string)
+    return frozenset(field.name for field in columns.schema if any(test(field.type) for test in tests))
+
+
+def _arrow(kind: Any) -> Any:
+    """The Arrow type of a name."""
+    return require("pyarrow", extra="bulk").type_for_alias(kind) if isinstance(kind, str) else kind
+
+
+def _type_in(schema: Any, name: str) -> Any:
+    return schema.field(name).type if name in schema.names else None
+
+
+def _loose(known: Any, kind: Any) -> bool:
+    """Whether values of one type are checked, and turned, one by one into the other."""
+    types = require("pyarrow", extra="bulk").types
+    if types.is_string(known) or types.is_large_string(known):
+        return True
+    return bool(types.is_float64(known) and (types.is_integer(kind) or types.is_floating(kind)))

@@ -56,5 +56,5 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 .venv-bench/.installed: pyproject.toml
 	@$(PYTHON) tools/make_venv.py .venv-bench
 	.venv-bench/bin/python -m pip install --quiet torch==2.13.0
-	.venv-bench/bin/python -m pip install --quiet --editable ".[dev,torch]" torch==2.13.0 scipy
+	.venv-bench/bin/python -m pip install --quiet --editable ".[dev,torch]" torch==2.13.0 scipy datasets
 	@touch $@

@@ -25,6 +25,8 @@ PACKAGES = (
     "onnxruntime",
     "tokenizers",
     "apsw",
+    "pyarrow",
+    "ray",
     "torch",
     "sentence-transformers",
     "transformers",
@@ -276,6 +278,7 @@ def command_line(script: str, given: Sequence[str]) -> str:
     kept: list[str] = []
     hidden = {
         "--data": "DIR",
+        "--input": "FILE",
         "--json": None,
         "--work": None,
         "--write": None,

@@ -19,7 +19,10 @@ _QUICK = {
     "faults.py": ["--texts", "1000", "--request", "20", "--kills", "3", "--kinds", "429,cut,null,quota,400,cap"],
     "providers.py": ["--texts", "4000", "--rounds", "2", "--sizes", "256,2048"],
     "stores.py": ["--rows", "1000", "--rounds", "1", "--queries", "10"],
+    "bulk.py": ["--count", "300", "--rounds", "1", "--memory-rows", "2000,8000", "--memory-texts", "200,400"],
+    "bulk_kill.py": ["--kills", "6", "--texts", "3000", "--shard-rows", "256"],
     "calibration.py": ["--models", "all-MiniLM-L6-v2", "--limit", "400", "--splits", "2"],
+    "fidelity.py": ["--models", "all-MiniLM-L6-v2", "--texts", "500", "--queries", "100", "--rows", "2000"],
 }
 _ORDER = (
     "engine.py",
@@ -30,6 +33,9 @@ _ORDER = (
     "faults.py",
     "providers.py",
     "stores.py",
+    "fidelity.py",
+    "bulk.py",
+    "bulk_kill.py",
 )
 _HEAD = """# Benchmarks
 

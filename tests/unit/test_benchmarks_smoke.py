@@ -134,6 +134,15 @@ def test_calibration_is_judged_by_true_matches_and_by_counting(data: Path, tmp_p
     assert [row[1] for row in tails["rows"]] == ["scifact titles", "stackoverflow titles", "search questions"]
 
 
+def test_fidelity_measures_each_form(data: Path, tmp_path: Path) -> None:
+    small = ["--models", "hashing", "--texts", "300", "--queries", "100", "--rows", "500"]
+    report, _ = _run("fidelity.py", data, tmp_path, *small, "--work", str(tmp_path / "work"))
+    rows = {row[2]: row for row in report["tables"][0]["rows"]}
+    assert [row[3] for row in rows.values()] == ["512", "256", "32", "512"]
+    assert float(rows["int8"][4][:5]) > float(rows["binary"][4][:5])
+    assert report["goals"][0]["reached"]
+
+
 def test_calibration_says_what_it_needs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "calibration.py")],
@@ -185,6 +194,32 @@ def test_stores_compares_with_their_own_clients(data: Path, tmp_path: Path) -> N
     queries = {row[0]: row for row in report["tables"][1]["rows"]}
     assert queries["local"][4:] == queries["lancedb"][4:] == ["1.000", "1.000"]
     assert set(queries) == {"local", "lancedb", "postgresql hnsw"}
+
+
+@pytest.mark.slow
+def test_bulk_measures_jobs_beside_the_bare_engine(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    small = ["--count", "200", "--rounds", "1", "--memory-rows", "300,600", "--memory-texts", "100,200"]
+    some = ["--only", "engine,forms,memory", "--precisions", "float32"]
+    report, _ = _run("bulk.py", data, tmp_path, "--model", "hashing:64", *small, *some)
+    goals = {goal["what"]: goal for goal in report["goals"]}
+    assert goals["hashing:64, float32, job: throughput by the bare engine's"]["measured"].endswith(
+        "cosine 1.000000"
+    )
+    forms = next(table for table in report["tables"] if "fewer bytes" in table["title"])
+    assert [row[0] for row in forms["rows"]] == ["float32", "float16", "int8", "binary"]
+    assert all(float(row[3].split()[0]) > 0 for row in forms["rows"][1:])
+    assert sum("most memory" in table["title"] for table in report["tables"]) == 2
+
+
+@pytest.mark.slow
+def test_bulk_kill_survives_a_few_kills(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    small = ["--kills", "2", "--texts", "1200", "--shard-rows", "200", "--no-disks"]
+    report, _ = _run("bulk_kill.py", data, tmp_path, *small)
+    assert report["goals"][0]["reached"], report["notes"]
+    kills = [int(row[1]) for row in report["tables"][0]["rows"] if not row[0].startswith("(")]
+    assert sum(kills) == 2
 
 
 def test_the_page_is_made_from_kept_reports(data: Path, tmp_path: Path) -> None:

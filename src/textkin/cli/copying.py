@@ -46,9 +46,11 @@ def import_(source: str, target: str, merge: bool, model: str | None, base_url: 
     """Copy what is kept at SOURCE, a place of any kind, into COLLECTION; nothing is embedded.
 
     What another tool made is taken over too, when its model is named; a few texts are embedded to check it.
+    SOURCE may also be the folder that textkin embed -o OUT/ wrote, with float32 or float16 vectors and texts.
 
     \b
     textkin import chroma:db notes.kin
+    textkin import OUT/ notes.kin
     textkin import "chroma:db?collection=theirs" notes.kin --model all-MiniLM-L6-v2
     """
     _copy(source, target, model, base_url, merge, as_json)
@@ -72,5 +74,7 @@ def _copy(source: str, target: str, model: str | None, base_url: str | None, mer
         f"{report.records:,} of {report.source}. {counted(report.compared, 'record')} read back: the same, "
         f"vectors within {report.largest_difference:.1g}"
     )
+    if report.note:
+        talk(report.note)
     for line in spent_lines(spent):
         talk(line)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from textkin._progress import bar
 from textkin.cli.duplicate_lines import summary_line, table_rows
-from textkin.cli.fetching import begin, open_for_reading
-from textkin.cli.file_records import embed_files
-from textkin.cli.hints import tell_why_nothing
-from textkin.cli.kept_file import check_apart, check_writable, kept_rows, write_lines
-from textkin.cli.money import spent_lines, telling_what_is_kept
+from textkin.cli.duplicate_sources import Wish, of_collection, of_files
+from textkin.cli.kept_file import LINES, check_apart, check_outside, check_writable, kept_rows, write_lines
+from textkin.cli.money import spent_lines
 from textkin.cli.options import (
     THRESHOLD,
     WORDS,
@@ -41,44 +37,18 @@ from textkin.cli.output import (
 )
 from textkin.errors import InputError, StoreNotFoundError
 from textkin.stores.resolve import array_path, is_database
+from textkin.vectors.outputs import holds_output
 
 if TYPE_CHECKING:
-    from textkin.duplicates.groups import DuplicateReport
     from textkin.jobs.deduplicating import Threshold
     from textkin.models.resolve import Precision
-    from textkin.models.spending import Budget, Spent
-    from textkin.text.options import ReadOptions
-    from textkin.types import Record
 
 _COLUMNS = (Column("group", right=True), Column("what"), score_column(), Column("id"), text_column())
 _PAIR_COLUMNS = (score_column(), Column("id"), Column("other"))
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the options say on finding and grouping."""
-
-    threshold: Threshold
-    keep: str
-    date_field: str | None
-    veto: tuple[str, ...]
-    groups: str
-    where: str | None
-    approximate_above: int | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """A report, the records that it is of, the rows of tables that they came from, and what was spent on them."""
-
-    report: DuplicateReport
-    records: Sequence[Record]
-    rows: Mapping[str, Mapping[str, Any]]
-    spent: Spent
-
-
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="COLLECTION|FILE...")
+@click.argument("paths", nargs=-1, required=True, metavar="COLLECTION|OUT/|FILE...")
 @click.option(
     "--threshold",
     type=THRESHOLD,
@@ -118,7 +88,12 @@ class Found:
     "all pairs, ungrouped.",
 )
 @click.option("--against", metavar="COLLECTION", help="Which records of FILE are already in this collection.")
-@click.option("-o", "--output", metavar="FILE", help="Write what stays: JSON Lines, or CSV by its name.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write what stays: JSON Lines, or CSV by its name; of OUT/ also .parquet.",
+)
 @click.option("--audit", metavar="FILE", help="Write one JSON line a record that could go, and one a veto.")
 @click.option("--plot", metavar="FILE.svg", help="Draw pairs by score and groups by size.")
 @click.option("--apply", is_flag=True, help="Delete from COLLECTION what could go: all or nothing, undoable.")
@@ -133,6 +108,24 @@ class Found:
 @where_option
 @files_model_option
 @server_option
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where OUT/ is joined: here, or on a Ray cluster.",
+)
+@click.option(
+    "--address",
+    metavar="A",
+    help="The Ray cluster: auto, or HOST:PORT. [default: one on this machine, for this job]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Cores of a Ray cluster that is started for this job. [default: all]",
+)
 @read_options
 @engine_options
 @budget_options
@@ -156,6 +149,9 @@ def duplicates(
     where: str | None,
     model: str | None,
     base_url: str | None,
+    engine: str,
+    address: str | None,
+    workers: int | None,
     precision: Precision | None,
     device: str,
     threads: int | None,
@@ -166,12 +162,14 @@ def duplicates(
     """Find all pairs of records that are nearly the same, in groups around the one to keep.
 
     Exact: no pair is missed. Nothing is removed without --apply. CSV and JSON lines have a row for each
-    record that could go, with its score against the record kept.
+    record that could go, with its score against the record kept. OUT/ is what textkin embed -o OUT/ wrote: its
+    vectors are compared as they are stored, and nothing is embedded.
 
     \b
     textkin duplicates notes.kin --threshold auto --veto numbers,negation
     textkin duplicates reviews.jsonl --keep longest -o kept.jsonl --audit audit.jsonl
     textkin duplicates new.jsonl --against notes.kin -o really-new.jsonl
+    textkin duplicates OUT/ -o kept.parquet --engine ray
     textkin duplicates notes.kin --apply        # and back: textkin duplicates notes.kin --undo
     """
     _check_rule(keep, date_field)
@@ -181,13 +179,20 @@ def duplicates(
     if undo or forget_undo:
         _take_back(paths, collection, undo=undo)
         return
-    for path in (output, audit):
-        check_writable(path)
+    is_output = any(holds_output(path) for path in paths)
+    if engine == "ray" and not is_output:
+        raise click.UsageError("--engine ray joins what textkin embed -o OUT/ wrote; a collection is joined here")
+    if engine == "local" and (address is not None or workers is not None):
+        raise click.UsageError("--address and --workers go with --engine ray")
+    check_writable(output, (*LINES, ".parquet") if is_output else LINES)
+    check_writable(audit)
     check_writable(plot, (".svg",))
     check_apart(paths, (output, audit, plot))
+    if is_output:
+        check_outside(paths, (output, audit, plot))
     vetoes = tuple(name.strip() for name in veto.split(",") if name.strip())
     budget = budget_of(given)
-    engine = {"device": device, "precision": precision or "float32", "threads": threads, "base_url": base_url}
+    loading = {"device": device, "precision": precision or "float32", "threads": threads, "base_url": base_url}
     options = read_options_of(given)
     if against is not None:
         from textkin.cli.against import find_against
@@ -201,8 +206,10 @@ def duplicates(
             "--approximate-above": approximate_above is not None,
         }
         unfit = [name for name, given_too in others.items() if given_too]
-        if collection or unfit:
-            what = f"{paths[0]} is a collection" if collection else f"{', '.join(unfit)} has no meaning there"
+        if collection or is_output or unfit:
+            what = f"{', '.join(unfit)} has no meaning there"
+            if collection or is_output:
+                what = f"{paths[0]} is {'a collection' if collection else 'the output of an embedding job'}"
             raise click.UsageError(
                 f"--against says which records of FILE are in a collection already, and keeps what is new: {what}"
             )
@@ -217,12 +224,19 @@ def duplicates(
         raise click.UsageError("--groups pairs doesn't say which records stay; leave it out to write them with -o")
     shape = "stars" if groups == "pairs" else groups
     wish = Wish(threshold, keep, date_field, vetoes, shape, where, approximate_above)
-    if collection:
-        found = _of_collection(paths[0], wish, model, base_url, budget)
+    written = None
+    if is_output:
+        from textkin.cli.output_duplicates import RayPlace, find_in_output
+
+        if model is not None or base_url is not None:
+            raise click.UsageError(f"{paths[0]} holds its vectors already; leave --model and --base-url out")
+        found, written = find_in_output(paths, wish, RayPlace(address, workers) if engine == "ray" else None)
+    elif collection:
+        found = of_collection(paths[0], wish, model, base_url, budget)
     else:
         if where is not None:
             raise click.UsageError("--where is for collections")
-        found = _of_files(paths, wish, options, model, engine, budget, verbose)
+        found = of_files(paths, wish, options, model, loading, budget, verbose)
     report = found.report
     if groups == "pairs":
         pairs = ({"id": one, "other": other, "score": score} for one, other, score in report.pairs)
@@ -235,7 +249,11 @@ def duplicates(
         write_rows(table_rows(report, texts), _COLUMNS, None)
     else:
         write_rows(report.rows(), (), form)
-    if output is not None:
+    if output is not None and written is not None and output.lower().endswith(".parquet"):
+        from textkin.cli.output_duplicates import write_kept
+
+        write_kept(written, output, report.kept)
+    elif output is not None:
         count = write_lines(output, kept_rows(found.records, found.rows, report.kept))
         talk(f"{output}: {counted(count, 'record')} kept")
     if audit is not None:
@@ -296,79 +314,3 @@ def _take_back(paths: Sequence[str], collection: bool, *, undo: bool) -> None:
             say(f"{counted(opened.undo(), 'record')} brought back, {opened.count():,} in all")
         else:
             say(f"{counted(opened.forget_undo(), 'record')} dropped for good")
-
-
-def _of_collection(place: str, wish: Wish, model: str | None, base_url: str | None, budget: Budget) -> Found:
-    from textkin.cli.calibrate import auto_threshold
-    from textkin.cli.fetching import ensure_model_of
-
-    with (
-        open_for_reading(place, model, base_url, budget) as collection,
-        telling_what_is_kept(collection.spend),
-    ):
-        threshold = wish.threshold
-        if threshold == "auto":
-            if collection.calibration() is None:
-                ensure_model_of(collection)
-            threshold = auto_threshold(collection)
-        with bar("comparing") as progress:
-            report = collection.duplicates(
-                threshold,
-                keep=wish.keep,
-                date_field=wish.date_field,
-                veto=wish.veto,
-                groups=wish.groups,
-                where=wish.where,
-                approximate_above=wish.approximate_above,
-                progress=progress,
-            )
-        records = list(collection.records(wish.where))
-        if wish.where is not None and not report.total:
-            tell_why_nothing(collection, wish.where)
-        return Found(report, records, {}, collection.spend.spent())
-
-
-def _of_files(
-    paths: Sequence[str],
-    wish: Wish,
-    options: ReadOptions,
-    model: str | None,
-    engine: Mapping[str, Any],
-    budget: Budget,
-    verbose: bool,
-) -> Found:
-    from textkin.duplicates.approximate import approximate_join
-    from textkin.duplicates.find import find_duplicates
-    from textkin.duplicates.keep import field_values
-    from textkin.duplicates.work import exact_join
-    from textkin.models.spending import Spend
-
-    spend = Spend(budget)
-    with telling_what_is_kept(spend), spend.counting():
-        begin(spend, model)
-        read = embed_files(paths, options, model, engine, verbose)
-        threshold = wish.threshold
-        if threshold == "auto":
-            from textkin.cli.calibrate import calibrate_files, tell_auto
-
-            calibration = calibrate_files(read)
-            tell_auto(calibration)
-            threshold = calibration.threshold
-    keep, values, rule = field_values(read.records, wish.keep, wish.date_field)
-    join = exact_join if wish.approximate_above is None else approximate_join(wish.approximate_above, exact_join)
-    with bar("comparing") as progress:
-        report = find_duplicates(
-            [record.id for record in read.records],
-            [record.text for record in read.records],
-            read.vectors,
-            float(threshold),
-            keep=keep,
-            dates=values,
-            metadata=[record.metadata for record in read.records],
-            rule=rule,
-            veto=wish.veto,
-            groups=wish.groups,
-            progress=progress,
-            join=join,
-        )
-    return Found(report, read.records, read.rows, spend.spent())

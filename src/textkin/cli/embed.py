@@ -1,4 +1,4 @@
-"""``textkin embed``: a file of texts to a file of vectors."""
+"""``textkin embed``: texts to vectors, in one file from memory, or streamed into a folder or a collection."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from textkin._progress import bar
+from textkin.cli.bulk_options import bulk_options, refuse_bulk_options, take_bulk_options
 from textkin.cli.fetching import begin, load_with_bar
 from textkin.cli.money import spent_lines, telling_what_is_kept
 from textkin.cli.options import (
@@ -28,19 +29,27 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="FILE...")
-@click.option("-o", "--output", required=True, metavar="VECTORS.npy", help="Where to; a .json goes beside it.")
+@click.argument("paths", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT/|VECTORS.npy",
+    help="Where to: a folder (or URL) of Parquet files, or an .npy with a .json beside it.",
+)
+@click.option("--to", metavar="COLLECTION", help="Instead: into this collection, a place of any kind.")
 @click.option("--model", metavar="NAME", help="A model's name or folder. [default: all-MiniLM-L6-v2]")
 @server_option
 @read_options
 @click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
 @engine_options
 @budget_options
+@bulk_options
 @click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped.")
 @json_option
 def embed(
     paths: tuple[str, ...],
-    output: str,
+    output: str | None,
+    to: str | None,
     model: str | None,
     base_url: str | None,
     no_ledger: bool,
@@ -51,16 +60,44 @@ def embed(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Turn each text of FILE into one vector; write them as NumPy's .npy, with ids, texts and model in a .json.
+    """Turn each text of INPUT into one vector.
+
+    INPUT is a file (Parquet, JSON Lines, CSV, also compressed; texts), a folder, or a URL such as s3://…;
+    any number of rows. Into OUT/ they are streamed as Parquet files, with the model and all counts in
+    _manifest.json; a row that can't be used is set aside in _rejects.jsonl. Stopped or killed at any moment,
+    the same command with --resume goes on, and embeds nothing again.
 
     The vectors are what the model gives for the whole text. Of a text longer than the model reads
     only the beginning counts; such texts are named. (textkin index splits them instead.)
 
     \b
-    textkin embed reviews.csv --text-column review -o reviews.npy
+    textkin embed reviews.parquet --column stars -o vectors/
+    textkin embed s3://bucket/reviews/ -o vectors/ --model openai:text-embedding-3-small --max-cost 5
+    textkin embed reviews.jsonl.gz --to postgresql://localhost/reviews
     cat titles.txt | textkin embed - -o titles.npy
-    textkin embed reviews.csv --model openai:text-embedding-3-small --max-cost 5 -o reviews.npy
     """
+    if (output is None) == (to is None):
+        raise click.UsageError("say where to: -o OUT/, -o VECTORS.npy or --to COLLECTION")
+    budget = budget_of(options)
+    if output is None or not output.lower().endswith(".npy"):
+        from textkin.cli.bulk import run_bulk
+
+        bulk = take_bulk_options(options, ledger=not no_ledger)
+        engine = {"device": device, "precision": precision or "float32", "threads": threads}
+        run_bulk(
+            paths,
+            output,
+            to,
+            bulk,
+            model=model,
+            base_url=base_url,
+            engine=engine,
+            given=options,
+            budget=budget,
+            as_json=as_json,
+        )
+        return
+    refuse_bulk_options(click.get_current_context())
     from textkin.ledger import Ledger
     from textkin.ledger import embed as embed_once
     from textkin.models.spending import Spend
@@ -68,7 +105,7 @@ def embed(
     from textkin.vectors.files import save_vectors
 
     start = time.monotonic()
-    spend = Spend(budget_of(options))
+    spend = Spend(budget)
     with skips(verbose) as on_skip:
         records = list(read_inputs(paths, options=read_options_of(options), on_skip=on_skip))
     if not records:

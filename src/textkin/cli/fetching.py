@@ -67,6 +67,7 @@ def load_with_bar(
     precision: Precision = "float32",
     threads: int | None = None,
     base_url: str | None = None,
+    batch_tokens: int | None = None,
 ) -> EmbeddingModel:
     """`textkin.load_model`; None is the default model."""
     from textkin.models.resolve import DEFAULT_MODEL, load_model
@@ -79,6 +80,7 @@ def load_with_bar(
             threads=threads,
             progress=progress,
             base_url=base_url,
+            batch_tokens=batch_tokens,
         )
 
 

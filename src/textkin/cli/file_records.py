@@ -10,6 +10,7 @@ from textkin._progress import bar
 from textkin.cli.fetching import load_with_bar
 from textkin.cli.output import counted, talk
 from textkin.cli.reports import skips, tell_cut, tell_refused
+from textkin.errors import InputError
 
 if TYPE_CHECKING:
     from textkin.models.embedding_model import EmbeddingModel
@@ -58,9 +59,17 @@ def embed_files(
 def read_files(
     paths: Sequence[str], options: ReadOptions, verbose: bool
 ) -> tuple[list[Record], dict[str, Mapping[str, Any]]]:
-    """Records, and id to the row of a table as it was read."""
-    from textkin.text.read import read_inputs
+    """Records, and id to the row of a table as it was read.
 
+    Raises:
+        InputError: the output of an embedding job among the paths: it holds vectors already.
+    """
+    from textkin.text.read import read_inputs
+    from textkin.vectors.outputs import holds_output, not_a_collection
+
+    written = next((path for path in paths if holds_output(path)), None)
+    if written is not None:
+        raise InputError(not_a_collection(written))
     rows: dict[str, Mapping[str, Any]] = {}
     with skips(verbose) as on_skip:
         records = list(read_inputs(paths, options=options, on_skip=on_skip, on_row=rows.__setitem__))

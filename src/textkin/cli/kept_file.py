@@ -101,6 +101,18 @@ def check_apart(read: Sequence[str], written: Sequence[str | None]) -> None:
         taken.add(place)
 
 
+def check_outside(folders: Sequence[str], written: Sequence[str | None]) -> None:
+    """Refuse to write into a folder whose files belong together: who reads it would read that file too.
+
+    Raises:
+        InputError: naming the file.
+    """
+    for path in written:
+        for folder in folders:
+            if path is not None and Path(path).resolve().is_relative_to(Path(folder).resolve()):
+                raise InputError(f"{path} lies in {folder}, whose files belong together; name a file elsewhere")
+
+
 def _write_jsonl(file: TextIO, rows: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     for row in rows:

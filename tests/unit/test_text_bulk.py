@@ -35,7 +35,7 @@ class Run:
                 paths,
                 options=ReadOptions(**{"bulk": True, **options}),
                 on_skip=self.skipped.append,
-                on_row=self.rows.__setitem__,
+                on_row=lambda name, values, _: self.rows.__setitem__(name, values),
                 on_table=lambda name, types: self.tables.append((name, types)),
                 on_position=lambda read, total: self.positions.append((read, total)),
                 stdin=None if stdin is None else io.BytesIO(stdin),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from textkin.cli.main import main
 from textkin.errors import InputError
 from textkin.text.files import parse_argument
 from textkin.text.found import absolute
@@ -32,7 +35,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         tmp_path,
         *("d/b.md", "d/a.txt", "d/sub/c.md", "d/sub/deep/e.md", "d/.hidden/h.md", "d/.dot.md"),
         *("d/.git/config", "d/node_modules/n.md", "d/__pycache__/p.md", "d/notes.kin/collection.db"),
-        *("d/env/pyvenv.cfg", "d/env/v.md"),
+        *("d/env/pyvenv.cfg", "d/env/v.md", "d/out/_textkin/lock-0", "d/out/part-0.jsonl", "d/out/sub/x.md"),
     )
     return tmp_path
 
@@ -127,5 +130,27 @@ def test_refused(tree: Path, given: str) -> None:
         assert parse_argument(given).is_folder  # Path("") is the current folder
 
 
+def test_what_a_job_wrote_is_no_text(tree: Path) -> None:
+    make(tree, "e/done/_manifest.json", "e/done/part-0.jsonl", "e/other/_manifest.json", "e/other/y.md")
+    Path("e/done/_manifest.json").write_text('{"format":"textkin-vectors","version":1}')
+    Path("e/other/_manifest.json").write_text('{"made by": "another tool"}')
+    assert names("e") == ["e/other/_manifest.json", "e/other/y.md"]
+    for given in ("d/out", "e/done"):
+        with pytest.raises(InputError, match=rf"textkin import {given} notes\.kin.* textkin duplicates {given}"):
+            parse_argument(given)
+    assert names("d/out/part-*.jsonl") == ["d/out/part-0.jsonl"]
+    assert parse_argument("e/other").is_folder
+
+
 def test_absolute_drops_dots(tree: Path) -> None:
     assert absolute("d/../d/./a.txt") == f"{tree.as_posix()}/d/a.txt"
+
+
+def test_a_job_does_not_read_its_own_output(tree: Path) -> None:
+    Path("in").mkdir()
+    Path("in/rows.jsonl").write_text('"one"\n"two"\n')
+    for more in ((), ("--resume",), ("--resume",)):
+        arguments = ["embed", "in", "-o", "in/vectors/", "--model", "hashing:8", *more]
+        assert CliRunner().invoke(main, arguments).exit_code == 0
+        manifest = json.loads(Path("in/vectors/_manifest.json").read_text())
+        assert (manifest["rows"], manifest["rejected"]) == (2, 0)

@@ -272,6 +272,9 @@ TREE = {
     **{f"d/{name}": name for name in ("b.md", "a.txt", "sub/c.md", "sub/deep/e.md", "z/1.md", ".dot.md")},
     **{f"d/{name}": name for name in (".hidden/h.md", ".git/config.txt", "node_modules/n.md", "notes.kin/x.md")},
     **{f"d/{name}": name for name in ("env/pyvenv.cfg", "env/v.md", "old/collection.db", "old/o.md", "x.weird")},
+    **{f"d/{name}": name for name in ("job/_textkin/tmp/1", "job/part-0.md", "job/sub/p.md", "done/part-0.md")},
+    "d/done/_manifest.json": '{"format":"textkin-vectors","version":1}',
+    "d/theirs/_manifest.json": '{"text": "of another tool"}',
     "d2/no.md": "no",
     "d/v.npy": "0",
     "d/v.json": '{"format": 1, "model": 1, "fingerprint": 1, "dimension": 1, "count": 1}',
@@ -329,6 +332,16 @@ def test_a_collection_is_no_input(memory: Any) -> None:
     memory.pipe_file("/notes/collection.db", b"")
     with pytest.raises(InputError, match="is a collection"):
         texts("memory://notes")
+
+
+def test_what_a_job_wrote_is_no_input(memory: Any) -> None:
+    memory.pipe_file("/out/_textkin/lock-0", b"{}")
+    memory.pipe_file("/out/part-0.txt", b"one")
+    memory.pipe_file("/done/_manifest.json", b'{"format":"textkin-vectors"}')
+    for given in ("memory://out", "memory://done"):
+        with pytest.raises(InputError, match=f"textkin import {given} .*textkin duplicates {given}"):
+            texts(given)
+    assert list(texts("memory://out/part-*.txt")) == ["memory://out/part-0.txt"]
 
 
 def test_position_with_known_and_unknown_sizes(server: FileServer, memory: Any) -> None:

@@ -72,5 +72,12 @@ def read_files(
         raise InputError(not_a_collection(written))
     rows: dict[str, Mapping[str, Any]] = {}
     with skips(verbose) as on_skip:
-        records = list(read_inputs(paths, options=options, on_skip=on_skip, on_row=rows.__setitem__))
+        records = list(
+            read_inputs(
+                paths,
+                options=options,
+                on_skip=on_skip,
+                on_row=lambda name, values, _: rows.__setitem__(name, values),
+            )
+        )
     return records, rows

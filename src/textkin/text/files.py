@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import glob
 import os
 import stat
 from pathlib import Path
 
+from textkin._outputs import is_output, not_texts
 from textkin.errors import InputError
 from textkin.text.folders import find_files, local_file
 from textkin.text.found import Argument, absolute, shown
@@ -19,7 +21,7 @@ def parse_argument(given: str | Path) -> Argument:
     """Tell a file from a folder from a glob.
 
     Raises:
-        InputError: it is none of them, or a collection.
+        InputError: it is none of them, or a collection, or the output of an embedding job.
         MissingDependencyError: a URL that needs a package which is not installed.
     """
     if is_url(given):
@@ -39,6 +41,9 @@ def parse_argument(given: str | Path) -> Argument:
             raise InputError(
                 f"{shown(path)} is a collection, not texts to index; name the files that it was made from"
             )
+        with contextlib.suppress(OSError):  # whoever reads the folder says why it can't be read
+            if is_output(path):
+                raise InputError(not_texts(shown(path)))
         return Argument(shown(path), source, functools.partial(find_files, path, source, ()), is_folder=True)
     if not stat.S_ISREG(mode):
         raise InputError(f"{shown(path)} is not a regular file; pipe it to - instead")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from textkin._outputs import is_output
 from textkin.text.found import Found, absolute, shown
 from textkin.text.options import OnSkip, ReadOptions, Skipped
 from textkin.text.patterns import any_fits, fits, leads_on, segments
@@ -30,7 +31,8 @@ def find_files(
     """The files of a folder, or those that fit a pattern inside it, sorted by name in each folder.
 
     Links to folders are followed once, unless they lead to where the walk already goes. Folders named ``.git``,
-    ``node_modules``, ``__pycache__`` and the like, virtual environments and collections are left out.
+    ``node_modules``, ``__pycache__`` and the like, virtual environments, collections and what an embedding job
+    wrote are left out.
     """
     return _Walk(folder, source, pattern, options, on_skip).files()
 
@@ -109,7 +111,7 @@ class _Walk:
 
     def _may_enter(self, path: Path) -> bool:
         try:
-            if (path / "pyvenv.cfg").is_file() or (path / "collection.db").is_file():
+            if (path / "pyvenv.cfg").is_file() or (path / "collection.db").is_file() or is_output(path):
                 return False
             if path.is_symlink():
                 target = os.path.realpath(path)

@@ -107,8 +107,11 @@ OnSkip: TypeAlias = Callable[[Skipped], None]
 OnNote: TypeAlias = Callable[[str, str], None]
 """Called with (path, encoding) for each file whose encoding had to be guessed."""
 
-OnRow: TypeAlias = Callable[[str, Mapping[str, Any]], None]
-"""Called with (id, values as they were read) for each row of a table that gives a record, just before it comes."""
+OnRow: TypeAlias = Callable[[str, Mapping[str, Any], tuple[str, int]], None]
+"""Called with (id, values as they were read, (input, row)) just before each record of a table.
+
+The row is counted from 1; the line for JSONL and stdin.
+"""
 
 OnTable: TypeAlias = Callable[[str, Mapping[str, Any]], None]
 """Called with (name, types) for each table before its first row.
@@ -134,7 +137,7 @@ def ignore_skip(skipped: Skipped) -> None:
     """Take no notice."""
 
 
-def ignore_row(record_id: str, values: Mapping[str, Any]) -> None:
+def ignore_row(record_id: str, values: Mapping[str, Any], place: tuple[str, int]) -> None:
     """Take no notice."""
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
-from textkin import _optional
-from textkin.errors import FileReadError, InputError, MissingDependencyError
+from textkin._outputs import MANIFEST, WORKING, is_our_manifest, not_texts
+from textkin.errors import FileReadError, InputError
 from textkin.text.failures import translated, tried
 from textkin.text.folders import describes_vectors, never_entered
 from textkin.text.found import Argument, Found
 from textkin.text.options import OnSkip, ReadOptions, Skipped
 from textkin.text.patterns import any_fits, fits, segments
 from textkin.text.remote_file import RemoteFile
+from textkin.text.systems import system_of
 from textkin.text.urls import Url, folder_of, parse_url
-
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 
 
 def parse_remote(given: str) -> Argument:
@@ -30,7 +29,8 @@ def parse_remote(given: str) -> Argument:
         MissingDependencyError: a package for such URLs is not installed.
     """
     url = parse_url(given)
-    system = _system(url)
+    with translated(url, f"can't read {url.shown}"):
+        system = system_of(url)
     path = str(system._strip_protocol(url.raw))
     about = _about(system, url, path)
     if about is None:
@@ -63,30 +63,6 @@ def _about(system: Any, url: Url, path: str) -> dict[str, Any] | None:
     return about
 
 
-def _system(url: Url) -> Any:
-    fsspec = _optional.require("fsspec", extra=_EXTRAS.get(url.scheme, "bulk"))
-    try:
-        fsspec.get_filesystem_class(url.scheme)
-    except ValueError as error:
-        raise InputError(f"{url.shown}: nothing is known that reads {url.scheme}:// URLs") from error
-    except ImportError as error:
-        cure = f"run: pip install 'textkin[{_EXTRAS[url.scheme]}]'" if url.scheme in _EXTRAS else str(error)
-        raise MissingDependencyError(
-            f"{url.scheme}:// URLs need a package that is not installed; {cure}"
-        ) from error
-    with translated(url, f"can't read {url.shown}"):
-        system, _ = fsspec.core.url_to_fs(url.raw, **_web_options() if url.is_web else {})
-    system.invalidate_cache()
-    return system
-
-
-def _web_options() -> dict[str, Any]:
-    """Hours may lie between two parts of a file; what is sent must be the file, not compressed on the way."""
-    aiohttp = _optional.require("aiohttp", extra="bulk")
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
-    return {"client_kwargs": {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}}}
-
-
 def _found(
     system: Any,
     url: Url,
@@ -114,6 +90,10 @@ def _find(
     apart = {parts[:-1] for parts in inside if parts[-1] in ("collection.db", "pyvenv.cfg")}
     if () in apart and not pattern and ("collection.db",) in inside:
         raise InputError(f"{url.shown} is a collection, not texts to index; name the files that it was made from")
+    outputs = _outputs(system, url, inside)
+    if () in outputs and not pattern:
+        raise InputError(not_texts(url.shown))
+    apart |= outputs
     apart.discard(())
     include = tuple(segments(one) for one in options.include)
     exclude = tuple(segments(one) for one in options.exclude)
@@ -152,6 +132,28 @@ def _inside(listed: dict[str, Any], folder: str, *, web: bool) -> dict[tuple[str
     return inside
 
 
+def _outputs(system: Any, url: Url, inside: dict[tuple[str, ...], tuple[str, int | None]]) -> set[tuple[str, ...]]:
+    """Folders that an embedding job wrote; a `_manifest.json` alone may be another tool's: it is looked into."""
+    outputs = {parts[: parts.index(WORKING)] for parts in inside if WORKING in parts[:-1]}
+    for parts, (path, size) in inside.items():
+        if parts[-1] == MANIFEST and parts[:-1] not in outputs:
+            manifest = _found(system, url, path, url.shown, url.shown, size)
+            if _begins(manifest, is_our_manifest):
+                outputs.add(parts[:-1])
+    return outputs
+
+
+def _begins(found: Found, known: Callable[[BinaryIO], bool]) -> bool:
+    """Whether a file begins as is known of such files; one that can't be read is named by whoever reads it."""
+    try:
+        with found.open() as file:
+            return known(file)
+    except FileReadError:
+        return False
+    finally:
+        found.close()
+
+
 def _order(parts: tuple[str, ...]) -> list[tuple[bool, bytes]]:
     """In each folder first its files, then its folders."""
     last = len(parts) - 1
@@ -164,10 +166,4 @@ def _describes_the_npy_beside(
     name = parts[-1]
     if not name.lower().endswith(".json") or (*parts[:-1], f"{name[:-5]}.npy") not in inside:
         return False
-    try:
-        with found.open() as file:
-            return describes_vectors(file)
-    except FileReadError:
-        return False  # whoever reads it says why it can't be read
-    finally:
-        found.close()
+    return _begins(found, describes_vectors)

@@ -6,10 +6,11 @@ import errno
 import io
 import os
 import tempfile
+from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
-from textkin.errors import FileReadError
-from textkin.text.failures import translated, tried
+from textkin.errors import FileReadError, TextkinError
+from textkin.text.failures import read_failed, translated, tried
 from textkin.text.kinds import Kind, kind_of
 from textkin.text.urls import Url
 
@@ -28,20 +29,30 @@ class RemoteFile:
         path: what that calls the file.
         name: what messages call it.
         size: bytes, where they are known.
+        kind: what is raised for an error of the file system; a `FileReadError` by default.
     """
 
-    def __init__(self, system: Any, url: Url, path: str, name: str, size: int | None) -> None:
+    def __init__(
+        self,
+        system: Any,
+        url: Url,
+        path: str,
+        name: str,
+        size: int | None,
+        kind: Callable[[BaseException], type[TextkinError]] = read_failed,
+    ) -> None:
         self._system = system
         self._path = path
         self._size = size
         self.url = url
         self.name = name
+        self.kind = kind
         self.copy: BinaryIO | None = None
         self._by_part = kind_of(name)[0] is Kind.PARQUET
 
     def open(self) -> BinaryIO:
         """From the start, with seeking; whatever fails, now or while it is read, is a `FileReadError`."""
-        with translated(self.url, self.name):
+        with translated(self.url, self.name, self.kind):
             file = self.copy or self._opened()
         content = _Content(self, file)
         # Arrow asks for whole columns: exactly those are fetched, nothing ahead.
@@ -121,7 +132,7 @@ class _Content(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        with translated(self._remote.url, self._remote.name):
+        with translated(self._remote.url, self._remote.name, self._remote.kind):
             try:
                 data = tried(lambda: self._read(len(buffer)))
             except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -13,6 +14,7 @@ from textkin.text.options import OnRow, OnSkip, Skipped
 from textkin.text.tables import BadRow, Columns, Rows
 from textkin.types import Record, Scalar
 
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _SHOWN = 80
 
 
@@ -61,7 +63,7 @@ def records_of(
                 f"{name}, row {number}: the id {record_id!r} in column {columns.id!r} was used before; ids "
                 "must be unique: choose another --id-column, or leave it out"
             )
-        on_row(record_id, values)
+        on_row(record_id, values, (name, number))
         yield Record(id=record_id, text=text, metadata=metadata_of(values), source=source)
     if number == 0:
         on_skip(Skipped(name, "a table without rows", source=source))
@@ -81,11 +83,17 @@ def bulk_records_of(
             on_skip(Skipped(name, values.reason, "failed", number, source, own_id, record_id or None))
             continue
         text, reason = _text(values, columns.texts)
-        reason = _not_a_text(values, columns.texts) or reason or problem or too_long(text, max_text)
+        reason = (
+            _undecoded(values)
+            or _not_a_text(values, columns.texts)
+            or reason
+            or problem
+            or too_long(text, max_text)
+        )
         if reason:
             on_skip(Skipped(name, reason, row=number, source=source, id=record_id or None))
             continue
-        on_row(record_id, known)
+        on_row(record_id, known, (name, number))
         yield Record(id=record_id, text=text, metadata=metadata_of(known), source=source)
     if number == 0:
         on_skip(Skipped(name, "a table without rows", source=source))
@@ -107,6 +115,14 @@ def _metadata_of(table: Rows, columns: Columns) -> Callable[[Mapping[str, Any]],
     return lambda values: {
         well_formed(column): scalar(column, value) for column, value in values.items() if column not in used
     }
+
+
+def _undecoded(values: Mapping[str, Any]) -> str:
+    """Bytes that Python has put aside as surrogates, since they are not UTF-8."""
+    for column, value in values.items():
+        if isinstance(value, str) and not value.isascii() and _ESCAPED_BYTE.search(value):
+            return f"the value of {column!r} is not UTF-8; say the file's own encoding with --encoding"
+    return ""
 
 
 def _not_a_text(values: Mapping[str, Any], columns: tuple[str, ...]) -> str:

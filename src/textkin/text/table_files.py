@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import functools
 import io
@@ -55,9 +56,17 @@ def opened_table(found: Found, options: ReadOptions, find_encoding: FindEncoding
             with opened() as file:
                 yield jsonl_table(lines_of(file, options), found.name)
             return
-        encoding = find_encoding(found, lambda: _blocks(opened))
-        with _table(found, kind, lambda: _opened_text(opened, encoding), options) as table:
+        if options.bulk and kind is Kind.CSV and _is_utf8(options.encoding) and not decode.marked(head):
+            # Another encoding for the whole file, guessed from one broken row, would spoil all others.
+            encoding, errors = "utf-8", "surrogateescape"
+        else:
+            encoding, errors = find_encoding(found, lambda: _blocks(opened)), "strict"
+        with _table(found, kind, lambda: _opened_text(opened, encoding, errors), options) as table:
             yield table
+
+
+def _is_utf8(encoding: str | None) -> bool:
+    return encoding is None or codecs.lookup(encoding).name == "utf-8"
 
 
 Opened: TypeAlias = Callable[[], contextlib.AbstractContextManager[BinaryIO]]
@@ -112,8 +121,8 @@ def _opened(found: Found, packing: Packing | None) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _opened_text(opened: Opened, encoding: str | None) -> Iterator[TextIO]:
-    with opened() as file, io.TextIOWrapper(file, encoding=encoding, newline="") as text:
+def _opened_text(opened: Opened, encoding: str | None, errors: str) -> Iterator[TextIO]:
+    with opened() as file, io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="") as text:
         yield text
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
-MANIFEST: Final = "_manifest.json"
-"""There once the job is done; names the shards that belong to it."""
-JOB: Final = "_textkin/job.json"
-"""There from the job's beginning."""
+from textkin._outputs import JOB, MANIFEST
+
+__all__ = ["JOB", "MANIFEST", "holds_output", "is_finished", "not_a_collection"]
 
 
 def holds_output(place: str | Path) -> bool:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from textkin.duplicates.calibration import Calibration
     from textkin.duplicates.groups import DuplicateReport
     from textkin.duplicates.join import near_pairs
-    from textkin.jobs.bulk.job import embed_to_folder, embed_to_store
+    from textkin.jobs.bulk.collection import embed_to_store
+    from textkin.jobs.bulk.folder import embed_to_folder
     from textkin.jobs.bulk.report import BulkOptions, BulkReport
     from textkin.jobs.copying import CopyReport, copy_collection
     from textkin.models.embedding_model import EmbeddingModel
@@ -53,8 +54,8 @@ _HOME = {
     "copy_collection": "textkin.jobs.copying",
     "cosine_similarity": "textkin.vectors.similarity",
     "dot_product": "textkin.vectors.similarity",
-    "embed_to_folder": "textkin.jobs.bulk.job",
-    "embed_to_store": "textkin.jobs.bulk.job",
+    "embed_to_folder": "textkin.jobs.bulk.folder",
+    "embed_to_store": "textkin.jobs.bulk.collection",
     "euclidean_distance": "textkin.vectors.similarity",
     "euclidean_similarity": "textkin.vectors.similarity",
     "load_model": "textkin.models.resolve",

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from textkin.errors import BudgetError, InputError, ModelMismatchError, StoreLockedError
-from textkin.jobs.bulk.job import embed_to_folder, embed_to_store
+from textkin.errors import BudgetError, InputError, ModelMismatchError, StoreError, StoreLockedError
+from textkin.jobs.bulk.collection import embed_to_store
+from textkin.jobs.bulk.folder import embed_to_folder
 from textkin.jobs.bulk.report import BulkOptions, BulkReport, Status
 from textkin.models.hashing import HashingModel
 from textkin.models.spending import Budget, Spend
@@ -240,7 +241,7 @@ def test_an_output_is_not_written_over(tmp_path: Path) -> None:
         embed(source, tmp_path / "out")
     with pytest.raises(ModelMismatchError, match="hashing:16"):
         embed(source, tmp_path / "out", HashingModel(24), resume=True)
-    with pytest.raises(InputError, match="--dtype float32, not int8"):
+    with pytest.raises(InputError, match=r"--dtype \(float32, not int8\)"):
         embed(source, tmp_path / "out", resume=True, dtype="int8")
 
 
@@ -369,13 +370,180 @@ def test_into_a_collection_only_what_is_missing_goes(tmp_path: Path) -> None:
         store.close()
 
 
-def test_a_collection_keeps_the_last_of_two_rows_with_one_id_and_says_so(tmp_path: Path) -> None:
-    source = write(tmp_path / "a.jsonl", [*rows(150), {"id": "r7", "text": "text again"}])
-    report = embed_to_store([source], tmp_path / "notes.kin", Asked(), BulkOptions(read=IDS, shard_rows=100))
-    assert report.duplicate_ids == 1
-    store = open_store(tmp_path / "notes.kin")
-    try:
-        assert store.count() == 150
-        assert store.get(["r7"])[0].text == "text again"
-    finally:
-        store.close()
+def test_a_collection_keeps_the_first_of_two_rows_with_one_id_and_names_the_other(tmp_path: Path) -> None:
+    items = [
+        *rows(150),
+        {"id": "r7", "text": "text again"},
+        {"id": "x", "text": "text a"},
+        {"id": "x", "text": "b"},
+    ]
+    source = write(tmp_path / "a.jsonl", items)
+    for _ in range(3):
+        report = embed_to_store([source], tmp_path / "notes.kin", Asked(), BulkOptions(read=IDS, shard_rows=100))
+        assert (report.rows, report.rejected) == (151, 2)
+        assert report.rejects is not None
+        named = [json.loads(line)["id"] for line in Path(report.rejects).read_text(encoding="utf-8").splitlines()]
+        assert named == ["r7", "x"]
+        store = open_store(tmp_path / "notes.kin")
+        try:
+            assert store.count() == 151
+            assert [record.text for record in store.get(["r7", "x"])] == ["text 7", "text a"]
+        finally:
+            store.close()
+
+
+def test_other_columns_are_refused_rather_than_emptied(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", rows(150))
+    embed(source, tmp_path / "out", columns=("n",))
+    for other in ((), ("half",), ("n:string",), ("n", "half"), ("*",)):
+        with pytest.raises(InputError, match="--column"):
+            embed(source, tmp_path / "out", columns=other, resume=True)
+    embed(source, tmp_path / "out", columns=("n",), resume=True)
+    assert table_of(tmp_path / "out")["n"].to_pylist() == list(range(150))
+
+
+def test_an_input_without_a_text_empties_nothing(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", rows(150))
+    embed(source, tmp_path / "out")
+    for left in ([], [{"id": "a", "text": None}]):
+        write(source, [*left, " "])
+        with pytest.raises(InputError, match=r"stays as it is|no JSON objects"):
+            embed(source, tmp_path / "out", resume=True)
+        assert table_of(tmp_path / "out").num_rows == 150
+    with pytest.raises(InputError, match="no text was found"):
+        embed_to_folder([], tmp_path / "none", HashingModel(16))
+
+
+def test_the_cost_of_one_form_is_not_told_for_another(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", rows(150))
+    facts = {"text": "binary: 32x smaller", "dtype": "binary", "dimensions": 64}
+    (tmp_path / "out" / "_textkin").mkdir(parents=True)
+    (tmp_path / "out" / "_textkin" / "fidelity.json").write_text(json.dumps(facts), encoding="utf-8")
+    report = embed(source, tmp_path / "out", HashingModel(64), dtype="int8")
+    assert report.fidelity is not None
+    assert report.fidelity["text"].startswith("int8")
+
+
+def test_readers_see_one_whole_result_while_a_changed_input_is_done_again(tmp_path: Path) -> None:
+    items = rows(300)
+    source = write(tmp_path / "a.jsonl", items)
+    embed(source, tmp_path / "out")
+    write(source, [{"id": "new", "text": "text new"}, *items])
+    seen: list[int] = []
+    stop = threading.Event()
+
+    def look(texts: Sequence[str]) -> None:
+        seen.append(table_of(tmp_path / "out").num_rows)
+        stop.set()
+
+    options = BulkOptions(read=IDS, shard_rows=100, resume=True)
+    embed_to_folder([source], tmp_path / "out", Asked(before=look), options, stop=stop)
+    assert table_of(tmp_path / "out").num_rows == 300
+    assert embed(source, tmp_path / "out", resume=True).rows == 301
+    assert table_of(tmp_path / "out").num_rows == 301
+    assert set(seen) == {300}
+    assert not list((tmp_path / "out" / "_textkin" / "new").iterdir())
+
+
+def test_what_was_spent_is_the_sum_over_all_runs(tmp_path: Path) -> None:
+    items = rows(300)
+    source = write(tmp_path / "a.jsonl", items)
+    embed(source, tmp_path / "out")
+    first = json.loads((tmp_path / "out" / "_manifest.json").read_text(encoding="utf-8"))
+    write(source, [{"id": "new", "text": "text new"}, *items])
+    embed(source, tmp_path / "out", resume=True)
+    second = json.loads((tmp_path / "out" / "_manifest.json").read_text(encoding="utf-8"))
+    assert (first["embedded"], second["embedded"]) == (300, 301)
+    assert second["spend"]["tokens"] == first["spend"]["tokens"] + 2
+    assert (first["spend"]["runs"], second["spend"]["runs"]) == (1, 2)
+
+
+def test_ranks_that_read_different_inputs_complete_nothing(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", rows(300))
+    embed(source, tmp_path / "out", rank=1, world=2, resume=True)
+    write(source, rows(290))
+    with pytest.raises(StoreError, match="rank 1"):
+        embed(source, tmp_path / "out", rank=0, world=2, resume=True)
+    assert not (tmp_path / "out" / "_manifest.json").exists()
+    assert embed(source, tmp_path / "out", rank=1, world=2, resume=True).complete
+    assert table_of(tmp_path / "out").num_rows == 290
+
+
+def test_a_damaged_file_is_made_again(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", rows(300))
+    embed(source, tmp_path / "out")
+    damaged = sorted((tmp_path / "out").glob("*.parquet"))[1]
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    report = embed(source, tmp_path / "out", resume=True)
+    assert report.kept == 200
+    np.testing.assert_array_equal(
+        vectors_of(table_of(tmp_path / "out")), HashingModel(16).embed([f"text {n}" for n in range(300)]).vectors
+    )
+
+
+@pytest.mark.parametrize("name", ["job.json", "fidelity.json"])
+def test_a_lost_settings_file_costs_nothing(tmp_path: Path, name: str) -> None:
+    source = write(tmp_path / "a.jsonl", rows(300))
+    embed(source, tmp_path / "out", HashingModel(64), dtype="int8")
+    (tmp_path / "out" / "_textkin" / name).unlink()
+    assert embed(source, tmp_path / "out", HashingModel(64), dtype="int8", resume=True).kept == 300
+    (tmp_path / "out" / "_textkin" / "job.json").unlink()
+    report = embed(source, tmp_path / "out", HashingModel(64), dtype="float16", resume=True)
+    assert report.kept == 0
+    assert table_of(tmp_path / "out").schema.field("vector").type.value_type == pa.float16()
+
+
+def test_any_number_of_bad_rows_in_a_row_is_named(tmp_path: Path) -> None:
+    items: list[Any] = [*rows(10), *({"id": f"b{n}", "text": None} for n in range(25_000)), *rows(10, 10)]
+    report = embed(write(tmp_path / "a.jsonl", items), tmp_path / "out", shard_rows=1000)
+    assert (report.rows, report.rejected) == (20, 25_000)
+    lines = (tmp_path / "out" / "_rejects.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [f"b{n}" for n in range(25_000)]
+
+
+def test_a_value_that_only_parquet_could_hold_is_a_bad_row_of_another_file(tmp_path: Path) -> None:
+    when = pa.array([1, 2], pa.timestamp("ms"))
+    pq.write_table(
+        pa.table({"id": ["a", "b"], "text": ["text 1", "text 2"], "when": when}), tmp_path / "a.parquet"
+    )
+    other = write(tmp_path / "b.jsonl", [{"id": "c", "text": "text 3", "when": "2020-01-01"}])
+    options = BulkOptions(read=IDS, columns=("when",))
+    report = embed_to_folder([tmp_path / "a.parquet", other], tmp_path / "out", HashingModel(16), options)
+    assert (report.rows, report.rejected) == (2, 1)
+
+
+def test_fewer_bytes_are_fewer_bytes_in_the_files(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", [{"text": f"text {n}"} for n in range(4000)])
+    sizes = {}
+    for kind in ("float32", "float16", "int8", "binary"):
+        options = BulkOptions(dtype=kind, text=False)
+        embed_to_folder([source], tmp_path / kind, HashingModel(256), options)
+        (file,) = (tmp_path / kind).glob("*.parquet")
+        sizes[kind] = pq.ParquetFile(file).metadata.row_group(0).column(2).total_compressed_size / 4000
+    assert sizes["float16"] < 1.05 * 512
+    assert sizes["int8"] < 1.2 * 256
+    assert sizes["binary"] < 1.5 * 32
+
+
+def test_refused_texts_are_asked_for_again_on_request(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", rows(200))
+
+    class Refusing(Asked):
+        def embed(
+            self, texts: Sequence[str], role: Role = "document", progress: Progress | None = None
+        ) -> Embedded:
+            answer = super().embed(texts, role, progress)
+            bad = {row: "refused" for row, text in enumerate(texts) if text == "text 7"}
+            answer.vectors[list(bad)] = 0
+            return Embedded(answer.vectors, answer.tokens, answer.truncated, bad)
+
+    report = embed(source, tmp_path / "out", Refusing())
+    assert (report.rows, report.failed) == (199, 1)
+    (line,) = (tmp_path / "out" / "_rejects.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line) == {"path": str(source), "row": 8, "id": "r7", "reason": "refused"}
+    model = Asked()
+    assert embed(source, tmp_path / "out", model, resume=True).failed == 1
+    assert embed(source, tmp_path / "out", model, resume=True, retry_refused=True).rows == 200
+    assert model.asked() == ["text 7"]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
@@ -16,10 +17,18 @@ import apsw
 import numpy as np
 import pytest
 
-from textkin.errors import BadVectorsError, InputError, ModelMismatchError, ProviderError
+from textkin.errors import (
+    BadVectorsError,
+    BudgetError,
+    EngineError,
+    InputError,
+    ModelMismatchError,
+    ProviderError,
+)
 from textkin.ledger import Ledger, embed
 from textkin.models.fingerprint import CANARIES
 from textkin.models.hashing import HashingModel
+from textkin.models.spending import Budget, Spend
 from textkin.text.digest import text_digest
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
 
@@ -518,3 +527,58 @@ def test_what_came_before_the_end_is_in_the_ledger(ledger: Ledger, end: BaseExce
     model = PartByPart()
     known = ledger.recall(model.info.fingerprint, "", [text_digest(text) for text in texts])
     assert set(known) == {text_digest(text) for text in texts[5:]}
+
+
+class Slow(Counting):
+    """Answers only once as many threads ask as can, so that each has looked at the budget before."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__(max_tokens=100)
+        self.tokens = 0
+        self._lock = threading.Lock()
+        self._fails = fails
+
+    def embed(self, texts: Sequence[str], role: Role = "document", progress: Progress | None = None) -> Embedded:
+        with self._lock:
+            self.tokens += sum(self.count_tokens(texts))
+        time.sleep(0.1)
+        if self._fails:
+            raise EngineError("nothing answers")
+        return super().embed(texts, role, progress)
+
+
+@pytest.mark.parametrize("limit", [0, 3, 100, 203, 1000])
+def test_threads_together_keep_a_limit_of_tokens(limit: int) -> None:
+    model = Slow()
+    errors: list[str] = []
+    with Spend(Budget(max_tokens=limit)).counting() as spend:
+
+        def some(number: int) -> None:
+            try:
+                with spend.counting():
+                    embed(model, [f"text {number} {n}" for n in range(20)], "document", None, first_block=20)
+            except BudgetError as error:
+                errors.append(str(error))
+
+        threads = [threading.Thread(target=some, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    wanted = 4 * 20 * 3
+    spent = limit - limit % 3 if limit < wanted else wanted
+    assert spend.spent().tokens == model.tokens == spent
+    assert spend.spent().lost_tokens == 0
+    assert spend.left() == limit - spent
+    assert bool(errors) == (spent < wanted)
+    # What was in flight when a thread was refused has been answered, so the sum is the last one.
+    for error in errors:
+        assert (
+            f"the limit of {limit:,} tokens was passed: {spent:,} tokens were spent, and what comes next" in error
+        )
+
+
+def test_tokens_of_a_block_that_got_no_answer_count_as_lost() -> None:
+    with Spend(Budget(max_tokens=100)).counting() as spend, pytest.raises(EngineError):
+        embed(Slow(fails=True), ["some words"], "document", None)
+    assert (spend.spent().tokens, spend.spent().lost_tokens, spend.left()) == (0, 2, 98)

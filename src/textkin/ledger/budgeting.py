@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from textkin.errors import InputError
+from textkin.errors import BudgetError, InputError
 from textkin.ledger.database import Ledger
 from textkin.models.fingerprint import canary_vectors
 from textkin.models.providers.tokens import most_tokens
@@ -16,18 +16,40 @@ from textkin.types import Matrix, Model, Role
 def affordable(model: Model, texts: Sequence[str], role: Role, spend: Spend) -> int:
     """How many of these texts, from the first on, fit what is left; at least one.
 
+    Nothing is set aside: for a model that asks before each of its own requests.
+
     Raises:
-        BudgetError: not even the first fits.
+        BudgetError: not even the first fits, also when what other threads have in flight has been answered.
         InputError: the model doesn't tell its tokens, so no limit can be kept.
     """
-    left = spend.left()
-    if left is None:
-        return len(texts)
-    most = token_bounds(model, texts, role)
-    fitting = sum(total <= left for total in accumulate(most))
-    if not fitting:
-        raise spend.refusal(most[0])
+    fitting, reserved = set_aside(model, texts, role, spend)
+    spend.settle(reserved, 0)
     return fitting
+
+
+def set_aside(model: Model, texts: Sequence[str], role: Role, spend: Spend) -> tuple[int, int]:
+    """Reserve as many of these texts, from the first on, as fit; how many, at least one, and their tokens.
+
+    Other threads' reservations count: where nothing fits beside them, it waits until they are settled, for an
+    answer often costs less than it could. What is returned is to be settled or lost.
+
+    Raises:
+        BudgetError: not even the first fits when nothing is in flight any more.
+        InputError: the model doesn't tell its tokens, so no limit can be kept.
+    """
+    if not spend.limited:
+        return len(texts), 0
+    totals = list(accumulate(token_bounds(model, texts, role)))
+    while True:
+        left = spend.left()
+        fitting = max(1, len(texts) if left is None else sum(total <= left for total in totals))
+        try:
+            spend.reserve(totals[fitting - 1])
+        except BudgetError:
+            if fitting == 1:
+                raise
+            continue  # another thread was quicker: cut anew
+        return fitting, totals[fitting - 1]
 
 
 def token_bounds(model: Model, texts: Sequence[str], role: Role) -> list[int]:

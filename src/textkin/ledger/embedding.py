@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from textkin._stages import stage
 from textkin.errors import BadVectorsError, InputError
-from textkin.ledger.budgeting import affordable
+from textkin.ledger.budgeting import affordable, set_aside
 from textkin.ledger.database import Ledger
 from textkin.ledger.entries import Remembered
 from textkin.ledger.recognising import refuse_replaced
 from textkin.models.fingerprint import canary_vectors
-from textkin.models.spending import current_spend
+from textkin.models.spending import Spend, current_spend
 from textkin.text.digest import text_digest, well_formed
 from textkin.types import Embedded, Matrix, Model, ModelInfo, PartwiseModel, Progress, Role
 from textkin.vectors.similarity import normalize
@@ -119,24 +119,27 @@ def embed(
     while start < len(missing):
         began = time.monotonic()
         whole_block = missing[start : start + size]
+        reserved = 0
         if spend.limited:
-            fitting_texts = [whole[rows_of[digest][0]] for digest in whole_block]
-            whole_block = whole_block[: affordable(model, fitting_texts, role, spend)]
+            wanted = [whole[rows_of[digest][0]] for digest in whole_block]
+            if partwise:
+                fitting = affordable(model, wanted, role, spend)
+            else:
+                fitting, reserved = set_aside(model, wanted, role, spend)
+            whole_block = whole_block[:fitting]
         start += len(whole_block)
         sent = [whole[rows_of[digest][0]] for digest in whole_block]
         owned = [rows_of[digest] for digest in whole_block]
         # Closed whatever happens: a ledger that can't be written must not leave requests running.
-        with closing(_answers(model, sent, role, work, owned)) as answers:
+        with closing(_answers(model, sent, role, work, owned, spend, reserved)) as answers:
             for places, answer in answers:
-                if answer.billed is None:
-                    spend.settle(0, int(np.sum(answer.tokens)))
                 part = [whole_block[place] for place in places]
                 tokens += _keep(answer, part, [owned[place] for place in places], work, ledger, info, key, name_of)
                 if answer.stopped is not None:
                     raise answer.stopped
         if not partwise:
-            fitting = max(len(whole_block), 1) * _BLOCK_SECONDS / max(time.monotonic() - began, 1e-3)
-            size = int(min(block, max(_LEAST_BLOCK, fitting)))
+            in_time = max(len(whole_block), 1) * _BLOCK_SECONDS / max(time.monotonic() - began, 1e-3)
+            size = int(min(block, max(_LEAST_BLOCK, in_time)))
     embedded = len(missing) - work.refused
     failed = dict(sorted(work.failed.items()))
     return LedgerResult(work.vectors, from_ledger, embedded, tuple(sorted(work.truncated)), tokens, failed)
@@ -186,9 +189,25 @@ def _keep(
 
 
 def _answers(
-    model: Model, texts: Sequence[str], role: Role, work: _Work, owners: list[list[int]]
+    model: Model,
+    texts: Sequence[str],
+    role: Role,
+    work: _Work,
+    owners: list[list[int]],
+    spend: Spend,
+    reserved: int,
 ) -> Generator[tuple[Sequence[int], Embedded], None, None]:
-    """What the model says of these texts: all at once, or part by part as it comes."""
+    """What the model says of these texts: all at once, or part by part as it comes; counted as it comes.
+
+    Args:
+        model: asked for all of them.
+        texts: in order.
+        role: what they are.
+        work: told how far the model is.
+        owners: rows of each text.
+        spend: counts the tokens, unless the model did.
+        reserved: tokens that were set aside for all of them; 0 for a `PartwiseModel`, which does so itself.
+    """
     if isinstance(model, PartwiseModel):
         parts = model.embed_parts(texts, role)
         try:
@@ -197,14 +216,26 @@ def _answers(
                     part = next(parts, None)
                 if part is None:
                     return
+                spend.settle(0, _uncounted(part[1]))
                 yield part
         finally:
             if isinstance(parts, Generator):
                 parts.close()
     else:
-        with stage("encoding"):
-            answer = model.embed(texts, role, work.within(owners))
+        try:
+            with stage("encoding"):
+                answer = model.embed(texts, role, work.within(owners))
+            tokens = _uncounted(answer)
+        except BaseException:
+            spend.lose(reserved)  # or other threads would wait for it for ever
+            raise
+        spend.settle(reserved, tokens)
         yield range(len(texts)), answer
+
+
+def _uncounted(answer: Embedded) -> int:
+    """Tokens that the model didn't count on the `Spend` itself."""
+    return int(np.sum(answer.tokens)) if answer.billed is None else 0
 
 
 def _rows(answer: Embedded, kept: Sequence[int]) -> Embedded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +15,10 @@ from textkin.errors import InputError
 EVERY: Final = "*"
 """Stands for all columns."""
 _LARGEST: Final = 2**63 - 1
+_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
+_REAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
+_TRUTH: Final = {"true": True, "false": False}
+"""As a CSV writes them, where the column as a whole is of strings and the user wants another type."""
 _NAMES: Final = {
     "string": "string",
     "int": "int64",
@@ -42,6 +46,10 @@ def parse_wanted(texts: Iterable[str]) -> tuple[Wanted, ...]:
     found: dict[str, Wanted] = {}
     for text in texts:
         name, colon, kind = text.rpartition(":")
+        if colon and name == EVERY and kind in _NAMES:
+            raise InputError(
+                f"{text!r}: {EVERY} is all columns, and one type doesn't fit them all; name each column"
+            )
         wanted = Wanted(name, _NAMES[kind]) if colon and name and kind in _NAMES else Wanted(text)
         if wanted.name in found:
             raise InputError(f"the column {wanted.name!r} is asked for twice")
@@ -126,7 +134,7 @@ def decide(
                 f"there is no column {one.name!r} (--column) in the first rows. Their columns: "
                 f"{', '.join(map(repr, seen[:40])) or 'none'}"
             )
-        chosen[one.name] = getattr(arrow, one.type)() if one.type else known.get(one.name)
+        chosen[one.name] = arrow.type_for_alias(one.type) if one.type else known.get(one.name)
     fields = [
         arrow.field(name, _inferred([row.get(name) for row in first], arrow) if kind is None else kind)
         for name, kind in chosen.items()
@@ -155,17 +163,26 @@ def _check_of(field: Any) -> Callable[[Any], Any]:
         return InputError(f"the column {field.name!r} holds {shown} where {field.type} is expected; {cure}")
 
     def whole(value: Any) -> Any:
+        if isinstance(value, str) and _WHOLE.fullmatch(value):
+            value = int(value)
         number = int(value) if isinstance(value, float) and value.is_integer() else value
         if not isinstance(number, int) or isinstance(number, bool) or not -_LARGEST - 1 <= number <= _LARGEST:
             raise refuse(value)
         return number
 
     def real(value: Any) -> Any:
+        if isinstance(value, str) and _REAL.fullmatch(value):
+            return float(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise refuse(value)
-        return float(value) if abs(value) < 1e308 or isinstance(value, float) else math.inf
+        try:
+            return float(value)
+        except OverflowError:
+            raise refuse(value) from None
 
     def truth(value: Any) -> Any:
+        if isinstance(value, str) and value.lower() in _TRUTH:
+            return _TRUTH[value.lower()]
         if not isinstance(value, bool):
             raise refuse(value)
         return value
@@ -182,8 +199,17 @@ def _check_of(field: Any) -> Callable[[Any], Any]:
     if types.is_string(field.type) or types.is_large_string(field.type):
         return text
 
+    sure: set[type] = set()
+
     def arrow_value(value: Any) -> Any:
-        # A type that only the inputs' own format has: the value comes from a column of that very type.
+        # Most come from a column of that very type; another file may have something else under the name.
+        if type(value) not in sure:
+            try:
+                arrow.scalar(value, field.type)
+            except (arrow.ArrowException, ValueError, TypeError, OverflowError):
+                raise refuse(value) from None
+            if not isinstance(value, list | dict | tuple | int | bytes | str):
+                sure.add(type(value))
         return value
 
     return arrow_value

@@ -26,13 +26,18 @@ class Costs:
         """Measure and tell, unless an earlier run did."""
         settings = self._settings
         same = settings.dtype == "float32" and settings.dimensions == vectors.shape[1]
-        if same or len(vectors) < 2 or read_json(self._place, _FIDELITY) is not None:
+        if same or len(vectors) < 2 or self.known() is not None:
             return
         found = measure(vectors[:_SAMPLE], settings.dtype, settings.dimensions)  # type: ignore[arg-type]
         if self._tell is not None:
             self._tell(found)
-        write_json(self._place, _FIDELITY, found.to_dict() | {"text": str(found)})
+        write_json(self._place, _FIDELITY, found.to_dict() | {"text": str(found)} | self._form())
 
     def known(self) -> Mapping[str, Any] | None:
-        """What was found; None where nothing had to be measured."""
-        return read_json(self._place, _FIDELITY)
+        """What was found for this form; None where nothing had to be measured, or not yet."""
+        facts = read_json(self._place, _FIDELITY)
+        form = self._form()
+        return facts if facts is not None and {name: facts.get(name) for name in form} == form else None
+
+    def _form(self) -> dict[str, Any]:
+        return {"dtype": self._settings.dtype, "dimensions": self._settings.dimensions}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import datetime
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from textkin._optional import require
 from textkin._version import __version__
+from textkin.errors import StoreError
+from textkin.jobs.bulk.accounts import account_of
 from textkin.jobs.bulk.columns import Columns
 from textkin.jobs.bulk.ids import names_of, seen_ids
 from textkin.jobs.bulk.manifest import (
@@ -20,32 +22,44 @@ from textkin.jobs.bulk.manifest import (
     VERSION,
     Marker,
     Settings,
+    publish,
     read_markers,
     rejects_name,
     remove_stale,
 )
 from textkin.jobs.bulk.parquet import ID
 from textkin.jobs.bulk.place import WORK, LocalPlace, Place, read_json, write_json
-from textkin.types import ModelInfo, StoreHeader
+from textkin.types import StoreHeader
 from textkin.vectors.outputs import MANIFEST
 
-_COUNTED: Final = ("rows", "bytes", "truncated", "rejected", "failed", "embedded", "from_ledger", "tokens")
+COUNTED: Final = ("rows", "bytes", "truncated", "rejected", "failed")
+"""What is summed over shards."""
 
 
-def complete_markers(place: Place, digests: Sequence[str]) -> list[Marker] | None:
-    """The markers of all shards of the input, by number; None while some are not there."""
+def complete_markers(place: Place, digests: Sequence[str]) -> list[Marker]:
+    """The markers of all shards of the input, by number.
+
+    Raises:
+        StoreError: some are not there.
+    """
     found = {
         marker.number: marker
         for marker in read_markers(place)
         if marker.number < len(digests) and marker.digest == digests[marker.number]
     }
-    return [found[number] for number in range(len(digests))] if len(found) == len(digests) else None
+    missing = next((number for number in range(len(digests)) if number not in found), None)
+    if missing is not None:
+        raise StoreError(
+            f"{place.name} lacks file number {missing} of {len(digests):,}, though every process is done: was it "
+            "removed? Run the job again with --resume"
+        )
+    return [found[number] for number in range(len(digests))]
 
 
 def totals(markers: Iterable[Marker]) -> dict[str, int]:
     """Sums over shards."""
     listed = list(markers)
-    return {name: sum(getattr(marker, name) for marker in listed) for name in _COUNTED}
+    return {name: sum(getattr(marker, name) for marker in listed) for name in COUNTED}
 
 
 def write_manifest(
@@ -57,7 +71,6 @@ def write_manifest(
     *,
     inputs: Sequence[str],
     encoding: Mapping[str, Any] | None,
-    dollars: Callable[[int], float | None],
     seconds: float,
     check_ids: bool,
 ) -> dict[str, Any]:
@@ -71,7 +84,6 @@ def write_manifest(
         columns: that were kept.
         inputs: as the user named them.
         encoding: what the form of the numbers costs; None for float32.
-        dollars: price of a number of tokens.
         seconds: that the last run took.
         check_ids: whether ids come from the input and so may come twice.
 
@@ -79,6 +91,8 @@ def write_manifest(
         The manifest.
     """
     sums = totals(markers)
+    account = account_of(place)
+    publish(place, markers)
     place.write(REJECTS, lambda file: _gather(place, markers, file))
     twice, named = _twice(place, markers) if check_ids else (0, [])
     facts = {
@@ -96,9 +110,16 @@ def write_manifest(
         "text": settings.text,
         "inputs": list(inputs),
         **sums,
+        "embedded": account.embedded,
+        "from_ledger": account.from_ledger,
         "duplicate_ids": twice,
         "duplicate_ids_first": named,
-        "spend": {"tokens": sums["tokens"], "dollars": dollars(sums["tokens"])},
+        "spend": {
+            "runs": account.runs,
+            "tokens": account.tokens,
+            "lost_tokens": account.lost_tokens,
+            "dollars": account.dollars,
+        },
         "seconds": round(seconds, 3),
         "shards": [asdict(marker) for marker in markers],
     }
@@ -110,11 +131,6 @@ def write_manifest(
 def read_manifest(place: Place) -> dict[str, Any] | None:
     """The manifest; None where no job was completed."""
     return read_json(place, MANIFEST)
-
-
-def model_of(facts: Mapping[str, Any]) -> ModelInfo:
-    """The model that a manifest names."""
-    return ModelInfo(**facts["model"])
 
 
 def _gather(place: Place, markers: Sequence[Marker], file: BinaryIO) -> None:
@@ -136,7 +152,7 @@ def _twice(place: Place, markers: Sequence[Marker]) -> tuple[int, list[str]]:
 
     with tempfile.TemporaryDirectory() as elsewhere:
         folder = place.folder / WORK if isinstance(place, LocalPlace) else Path(elsewhere)
-        with seen_ids(folder) as seen:
+        with seen_ids(folder, place.owner if isinstance(place, LocalPlace) else "0") as seen:
             for ids in batches():
                 seen.add(ids)
             count, some = seen.repeated()

@@ -64,12 +64,14 @@ class Work:
         finished: what becomes of it.
         todo: different texts that nobody has been asked for, each with its places among the vectors.
         late: those that are on their way for another shard: then the ledger knows them.
+        span: bytes of the inputs that it takes.
         pending: texts that have not come back.
     """
 
     finished: Finished
     todo: deque[tuple[bytes, list[int]]]
     late: deque[tuple[bytes, list[int]]] = field(default_factory=deque)
+    span: float = 0.0
     pending: int = 0
 
 
@@ -87,6 +89,9 @@ class Flow:
         self._flying: set[bytes] = set()
         self.active: deque[Work] = deque()
         self.digests: list[str] = []
+        self.readable = 0
+        self._read = self._total = 0
+        self._passed = 0.0
         self.tally = Tally()
 
     def admit(self, reader: Reader) -> None:
@@ -96,15 +101,20 @@ class Flow:
             if shard is None:
                 return
             self.digests.append(shard.digest)
+            span = self._span(shard)
+            self.readable += len(shard.rows)
             if not self._mine(shard.number):
+                self._pass(span)
                 continue
-            self.tally.rejected += len(shard.rejects)
             places = self._sink.missing(shard)
+            self.tally.rejected += len(shard.rejects)
             if places is None:
                 self.tally.kept += len(shard.rows)
-                self._count(shard)
+                self.tally.rows += len(shard.rows) + len(shard.rejects)
+                self.tally.shards += 1
+                self._pass(span)
                 continue
-            self._begin(shard, places)
+            self._begin(shard, places, span)
 
     def next_chunk(self, size: int) -> Chunk | None:
         """Texts of the oldest shard that has some to send; none of them is on its way already."""
@@ -150,36 +160,44 @@ class Flow:
         self.tally.from_ledger += result.from_ledger
         self.tally.tokens += result.tokens
         work.pending -= len(chunk.texts)
-        self.tally.rows += sum(map(len, chunk.rows))
+        count = sum(map(len, chunk.rows))
+        self.tally.rows += count
+        self._pass(work.span * count / len(finished.places))
         if not work.pending:
             self.active.remove(work)
             self._complete(work)
 
-    def _begin(self, shard: Shard, places: Sequence[int]) -> None:
+    def _begin(self, shard: Shard, places: Sequence[int], span: float) -> None:
         owners: dict[bytes, list[int]] = {}
         for number, row in enumerate(places):
             owners.setdefault(text_digest(shard.rows[row].text), []).append(number)
         self.tally.rows += len(shard.rows) - len(places) + len(shard.rejects)
         self.tally.kept += len(shard.rows) - len(places)
         finished = Finished(shard, places, np.empty((len(places), self._dimensions), dtype=np.float32))
-        work = Work(finished, deque(owners.items()), pending=len(owners))
+        work = Work(finished, deque(owners.items()), span=span, pending=len(owners))
         if work.pending:
             self.active.append(work)
         else:
+            self._pass(span)
             self._complete(work)
 
     def _complete(self, work: Work) -> None:
         finished = work.finished
         self.tally.failed += len(finished.failed)
         self.tally.truncated += len(finished.truncated - finished.failed.keys())
-        self._note(finished.shard)
+        self.tally.shards += 1
         self._writer.put(finished)
 
-    def _count(self, shard: Shard) -> None:
-        self.tally.rows += len(shard.rows) + len(shard.rejects)
-        self._note(shard)
+    def _span(self, shard: Shard) -> float:
+        """Bytes of the inputs that a shard takes; 0 where that is not known."""
+        if shard.position is None:
+            return 0.0
+        reached, self._total = shard.position
+        before, self._read = self._read, reached
+        return float(reached - before)
 
-    def _note(self, shard: Shard) -> None:
-        self.tally.shards += 1
-        if shard.position is not None:
-            self.tally.position = shard.position
+    def _pass(self, span: float) -> None:
+        """So many bytes more have been dealt with."""
+        self._passed += span
+        if self._total:
+            self.tally.position = (round(self._passed), self._total)

@@ -43,7 +43,11 @@ class SeenIds:
         count = 0
         for bucket in self._buckets:
             if bucket.exists():
-                values, counts = np.unique(np.fromfile(bucket, dtype="<u8"), return_counts=True)
+                try:
+                    codes = np.fromfile(bucket, dtype="<u8")
+                except OSError as error:
+                    raise from_system(error, self._folder) from error
+                values, counts = np.unique(codes, return_counts=True)
                 count += int((counts - 1).sum())
                 some.update(values[counts > 1][:_NAMED].tolist())
         return count, some
@@ -64,13 +68,21 @@ class SeenIds:
 
 
 @contextmanager
-def seen_ids(folder: Path) -> Iterator[SeenIds]:
-    """A `SeenIds` whose files lie in a folder while the block runs."""
+def seen_ids(work: Path, owner: str = "0") -> Iterator[SeenIds]:
+    """A `SeenIds` with files in a job's folder while the block runs; `Place.tidy` removes what a kill leaves.
+
+    Args:
+        work: the job's ``_textkin``.
+        owner: as of the job's place.
+    """
+    above = work / "tmp"
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix="ids-") as place:
-            yield SeenIds(Path(place))
+        above.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(dir=above, prefix=f"{owner}-ids-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise from_system(error, folder) from error
+        raise from_system(error, above) from error
+    with made as place:
+        yield SeenIds(Path(place))
 
 
 def names_of(batches: Iterable[Sequence[str]], digests: set[int]) -> list[str]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from textkin.errors import InputError, ModelMismatchError, NewerVersionError, StoreError
-from textkin.jobs.bulk.place import WORK, Place, read_json, write_json
+from textkin.jobs.bulk.columns import Columns
+from textkin.jobs.bulk.place import WORK, LocalPlace, Place, read_json, write_json
 from textkin.vectors.outputs import JOB
 
 REJECTS: Final = "_rejects.jsonl"
 MARKERS: Final = f"{WORK}/shards"
 SHARD_REJECTS: Final = f"{WORK}/rejects"
+NEW: Final = f"{WORK}/new"
+"""Where shards wait while the manifest of an earlier run stands: readers go on seeing one whole result."""
 FORMAT: Final = "textkin-vectors"
 VERSION: Final = 1
 
@@ -32,9 +37,9 @@ class Marker:
         truncated: rows of which the model read only the beginning.
         rejected: rows that could not be used.
         failed: rows that the model's provider refused.
-        embedded: different texts that were sent to the model when the shard was made.
-        from_ledger: rows whose vector was known then.
-        tokens: of the texts that were embedded.
+        embedded: different texts that were sent to the model when this file was made.
+        from_ledger: different texts whose vector was known then.
+        tokens: of the texts that were embedded then.
     """
 
     number: int
@@ -60,7 +65,8 @@ class Settings:
         fingerprint: the model's.
         dimensions: of the vectors that are written.
         dtype: ``float32``, ``float16``, ``int8`` or ``binary``.
-        columns: as `Columns.to_text`; empty until they are known.
+        wanted: columns as the user asked for them.
+        columns: what became of them, as `Columns.to_text`.
         text: whether texts are written.
         shard_rows: rows of a shard, rejects counted.
         world: how many processes share the work.
@@ -70,24 +76,38 @@ class Settings:
     fingerprint: str
     dimensions: int
     dtype: str
+    wanted: tuple[str, ...]
     columns: str
     text: bool
     shard_rows: int
     world: int
 
+    def seed(self) -> bytes:
+        """What decides a shard's file beside its rows: part of its digest, so that no other file passes for it."""
+        parts = (self.fingerprint, self.dimensions, self.dtype, self.columns, self.text)
+        return json.dumps(parts).encode("ascii")
+
 
 _OPTIONS: Final = {
     "dimensions": "--dimensions",
     "dtype": "--dtype",
-    "columns": "--column",
+    "wanted": "--column",
     "text": "--no-text",
     "shard_rows": "--shard-rows",
     "world": "--world",
 }
 
 
-def file_name(number: int, digest: str) -> str:
-    """The Parquet file of a shard."""
+def file_name(number: int, digest: str, failed: Iterable[int] = ()) -> str:
+    """The Parquet file of a shard: another one where other rows lack a vector.
+
+    Args:
+        number: of the shard.
+        digest: of the shard.
+        failed: rows that the model's provider refused.
+    """
+    left = sorted(failed)
+    digest = hashlib.sha256(f"{digest}{left}".encode()).hexdigest() if left else digest
     return f"part-{number:06d}-{digest[:12]}.parquet"
 
 
@@ -103,9 +123,17 @@ def read_settings(place: Place) -> Settings | None:
         return None
     check_version(facts, f"{place.name}/{JOB}")
     try:
-        return Settings(**{field.name: facts[field.name] for field in dataclasses.fields(Settings)})
-    except KeyError as error:
-        raise StoreError(f"{place.name}/{JOB} lacks {error}; choose another folder") from error
+        found = {field.name: facts[field.name] for field in dataclasses.fields(Settings)}
+        settings = Settings(**found | {"wanted": tuple(found["wanted"])})
+        if not isinstance(settings.model, str) or not isinstance(settings.fingerprint, str):
+            raise TypeError("model and fingerprint must be strings")
+        Columns.from_text(settings.columns)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(
+            f"{place.name}/{JOB} is damaged ({type(error).__name__}: {error}); remove it and run the job again "
+            "with --resume: files that are complete are kept"
+        ) from error
+    return settings
 
 
 def write_settings(place: Place, settings: Settings) -> None:
@@ -127,11 +155,16 @@ def refuse_other(place: Place, there: Settings, now: Settings) -> None:
         )
     for name, option in _OPTIONS.items():
         if getattr(there, name) != getattr(now, name):
-            shown = "" if name in ("columns", "text") else f" {getattr(there, name)}, not {getattr(now, name)}"
+            shown = "" if name == "text" else f" ({_said(there, name)}, not {_said(now, name)})"
             raise InputError(
                 f"{place.name} was begun with another {option}{shown}; give what was given then, or write to "
                 "another folder"
             )
+
+
+def _said(settings: Settings, name: str) -> str:
+    value = getattr(settings, name)
+    return (" ".join(value) or "none") if isinstance(value, tuple) else str(value)
 
 
 def check_version(facts: Mapping[str, Any], name: str) -> None:
@@ -159,15 +192,14 @@ def read_markers(place: Place) -> Iterator[Marker]:
 
     What a killed process left damaged is as if it were not there: the shard is made again.
     """
-    files = place.sizes()
-    for name in sorted(place.sizes(MARKERS)):
-        if not name.endswith(".json"):
-            continue
+    waiting, files = place.sizes(NEW), place.sizes()
+    names = [f"{MARKERS}/{name}" for name in sorted(place.sizes(MARKERS)) if name.endswith(".json")]
+    for data in place.read_many(names).values():
         try:
-            marker = marker_of(read_json(place, f"{MARKERS}/{name}") or {})
-        except (StoreError, TypeError, KeyError):
+            marker = marker_of(json.loads(data or b""))
+        except (ValueError, TypeError, KeyError):
             continue
-        if marker.file is None or files.get(marker.file) == marker.bytes:
+        if marker.file is None or marker.bytes in (waiting.get(marker.file), files.get(marker.file)):
             yield marker
 
 
@@ -180,13 +212,34 @@ def marker_of(facts: Mapping[str, Any]) -> Marker:
     return Marker(**{field.name: facts[field.name] for field in dataclasses.fields(Marker)})
 
 
+def whole(place: Place, marker: Marker) -> bool:
+    """Whether a shard's file is what was written; on a disk its checksum says so, elsewhere its size has to do."""
+    if marker.file is None or not isinstance(place, LocalPlace):
+        return True
+    for name in (f"{NEW}/{marker.file}", marker.file):
+        path = place.folder / name
+        if path.is_file():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == marker.sha256
+    return False
+
+
+def publish(place: Place, markers: Iterable[Marker]) -> None:
+    """Put the files that wait for the manifest in their places."""
+    waiting = place.sizes(NEW)
+    for marker in markers:
+        if marker.file is not None and marker.file in waiting:
+            place.move(f"{NEW}/{marker.file}", marker.file)
+
+
 def remove_stale(place: Place, keep: Iterable[Marker]) -> None:
     """Remove shards, rejects and markers that the manifest does not name; only after the manifest is in place."""
     kept = {marker.number: marker for marker in keep}
     files = {marker.file for marker in kept.values()}
-    for name in place.sizes():
-        if name.startswith("part-") and name.endswith(".parquet") and name not in files:
-            place.remove(name)
+    for folder, kept_files in (("", files), (NEW, set[str | None]())):
+        for name in place.sizes(folder):
+            if name.startswith("part-") and name.endswith(".parquet") and name not in kept_files:
+                place.remove(f"{folder}/{name}" if folder else name)
     named = {_marker_name(marker.number) for marker in kept.values()}
     named |= {rejects_name(marker.number, marker.digest) for marker in kept.values()}
     for folder in (MARKERS, SHARD_REJECTS):

@@ -38,6 +38,8 @@ class ShardSchema:
         arrow = require("pyarrow", extra="bulk")
         self._arrow = arrow
         self._parquet = require("pyarrow.parquet", extra="bulk")
+        self.errors: tuple[type[Exception], ...] = (arrow.ArrowException, OverflowError)
+        """What pyarrow raises where a value does not fit."""
         self._columns = columns
         self._text = text
         types = {
@@ -47,6 +49,8 @@ class ShardSchema:
             "binary": (arrow.uint8(), dimensions // 8),
         }
         self._number, self._width = types[kind]
+        # Parquet keeps numbers of 8 bits as 32: a dictionary of the 256 that there are saves what they promise.
+        self._dictionary = kind in ("int8", "binary")
         facts = {
             "model": model.name,
             "fingerprint": model.fingerprint,
@@ -87,13 +91,14 @@ class ShardSchema:
         arrays.append(arrow.FixedSizeListArray.from_arrays(flat, type=self.schema.field(VECTOR).type))
         table = arrow.Table.from_arrays(arrays, schema=self.schema)
         plain = [name for name in self.schema.names if name != VECTOR]
+        numbers = f"{VECTOR}.list.{_ITEM}"
         sink = arrow.PythonFile(file, mode="w")
         with self._parquet.ParquetWriter(
             sink,
             self.schema,
             # Numbers that look random gain nothing from either, and are read faster without.
-            compression={**dict.fromkeys(plain, "zstd"), f"{VECTOR}.list.{_ITEM}": "none"},
-            use_dictionary=plain,
+            compression={**dict.fromkeys(plain, "zstd"), numbers: "none"},
+            use_dictionary=[*plain, numbers] if self._dictionary else plain,
             write_statistics=plain,
         ) as writer:
             writer.write_table(table, row_group_size=_GROUP_ROWS)

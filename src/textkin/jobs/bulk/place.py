@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
+from urllib.request import url2pathname
 
 import filelock
 
-from textkin._optional import require
-from textkin.errors import InputError, StoreError, StoreLockedError
+from textkin.errors import CorruptStoreError, InputError, StoreError, StoreLockedError
+from textkin.jobs.bulk.remote_place import RemotePlace
+from textkin.jobs.bulk.written import Counting, Written
 from textkin.stores.problems import from_system
-from textkin.vectors.writing import HashingWriter, flush, flush_folder
+from textkin.text.urls import is_url, parse_url
+from textkin.vectors.writing import flush, flush_folder, put_in_place
 
 WORK: Final = "_textkin"
 """Where a job keeps what only it needs. Readers of Parquet pass over names that begin with an underscore."""
+_CURE: Final = "remove it and run the job again with --resume: what is whole is kept"
 _TEMPORARY: Final = f"{WORK}/tmp"
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A file that is in place: its size, and the SHA-256 of its bytes as hex digits."""
-
-    bytes: int
-    sha256: str
 
 
 class Place(Protocol):
@@ -53,6 +48,10 @@ class Place(Protocol):
         """A file's content; None where there is none."""
         ...
 
+    def read_many(self, names: Sequence[str]) -> dict[str, bytes | None]:
+        """Contents of small files by name, fetched side by side where that pays; None where there is no file."""
+        ...
+
     def open(self, name: str) -> BinaryIO:
         """A file to read from, at any position."""
         ...
@@ -65,7 +64,11 @@ class Place(Protocol):
         """Remove a file; one that is not there is no error."""
         ...
 
-    def holding(self, what: str) -> Any:
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name, in place of one that is there."""
+        ...
+
+    def holding(self, what: str) -> AbstractContextManager[None]:
         """Hold the one writer's place of ``what`` while the block runs.
 
         Raises:
@@ -85,10 +88,29 @@ def place_of(given: str | Path, owner: str = "0") -> Place:
         given: by the user.
         owner: tells the temporary files of several processes that write to one folder apart.
     """
-    text = str(given)
-    if "://" in text and not text.startswith("file://"):
-        return RemotePlace(text)
-    return LocalPlace(Path(text.removeprefix("file://")), owner)
+    if isinstance(given, Path):
+        return LocalPlace(given, owner)
+    if not given:
+        raise InputError("the output has no name; say which folder")
+    if given.lower().startswith("file://"):
+        return LocalPlace(_path_of(given), owner)
+    if is_url(given):
+        return RemotePlace(parse_url(given))
+    if "::" in given and "://" in given:
+        raise InputError("a URL inside a URL (…::…://) can't be written to; name the place itself")
+    return LocalPlace(Path(given), owner)
+
+
+def _path_of(url: str) -> Path:
+    """The path of a ``file://`` URL, with its drive on Windows."""
+    host, _, path = url.partition("://")[2].partition("/")
+    if host.lower() in ("", "localhost"):
+        return Path(url2pathname(f"/{path}"))
+    if os.name == "nt":
+        return Path(url2pathname(f"//{host}/{path}"))
+    raise InputError(
+        f"{url}: a file:// URL has a whole path, as in file:///{host}/{path}; or name the path itself"
+    )
 
 
 def write_json(place: Place, name: str, facts: Mapping[str, Any]) -> Written:
@@ -103,7 +125,7 @@ def read_json(place: Place, name: str) -> dict[str, Any] | None:
     """A JSON object; None where there is no such file.
 
     Raises:
-        StoreError: it is something else.
+        CorruptStoreError: it is something else.
     """
     data = place.read(name)
     if data is None:
@@ -111,11 +133,9 @@ def read_json(place: Place, name: str) -> dict[str, Any] | None:
     try:
         facts = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise StoreError(
-            f"{place.name}/{name} is not valid JSON: {error}; remove it and run the job again"
-        ) from error
+        raise CorruptStoreError(f"{place.name}/{name} is damaged: not valid JSON ({error}); {_CURE}") from error
     if not isinstance(facts, dict):
-        raise StoreError(f"{place.name}/{name} holds no JSON object; remove it and run the job again")
+        raise CorruptStoreError(f"{place.name}/{name} is damaged: it holds no JSON object; {_CURE}")
     return facts
 
 
@@ -132,6 +152,11 @@ class LocalPlace:
         """Absolute."""
         return self._folder
 
+    @property
+    def owner(self) -> str:
+        """Whose temporary files are whose."""
+        return self._owner
+
     def write(self, name: str, fill: Callable[[BinaryIO], None]) -> Written:
         target = self._folder / name
         temporary = self._folder / _TEMPORARY / f"{self._owner}-{target.name}"
@@ -140,10 +165,10 @@ class LocalPlace:
             temporary.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("wb") as file:
-                    hashing = _Counting(file)
+                    hashing = Counting(file)
                     fill(hashing)  # type: ignore[arg-type]
                     flush(file)
-                temporary.replace(target)
+                put_in_place(temporary, target)
             except BaseException:
                 # Of a disk that fails, the first error is the one to tell.
                 with suppress(OSError):
@@ -151,7 +176,7 @@ class LocalPlace:
                 raise
             flush_folder(target.parent)
         except OSError as error:
-            raise from_system(error, target) from error
+            raise self._problem(error, target) from error
         return Written(hashing.bytes, hashing.digest.hexdigest())
 
     def read(self, name: str) -> bytes | None:
@@ -160,7 +185,10 @@ class LocalPlace:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise from_system(error, self._folder / name) from error
+            raise self._problem(error, self._folder / name) from error
+
+    def read_many(self, names: Sequence[str]) -> dict[str, bytes | None]:
+        return {name: self.read(name) for name in names}
 
     def open(self, name: str) -> BinaryIO:
         try:
@@ -174,10 +202,8 @@ class LocalPlace:
                 return {entry.name: entry.stat().st_size for entry in found if entry.is_file()}
         except FileNotFoundError:
             return {}
-        except NotADirectoryError:
-            raise InputError(f"{self.name} is a file; the output of a bulk job is a folder") from None
         except OSError as error:
-            raise from_system(error, self._folder / folder) from error
+            raise self._problem(error, self._folder / folder) from error
 
     def remove(self, name: str) -> None:
         try:
@@ -185,127 +211,49 @@ class LocalPlace:
         except OSError as error:
             raise from_system(error, self._folder / name) from error
 
+    def move(self, name: str, to: str) -> None:
+        try:
+            put_in_place(self._folder / name, self._folder / to)
+            flush_folder((self._folder / to).parent)
+        except OSError as error:
+            raise from_system(error, self._folder / to) from error
+
     @contextmanager
     def holding(self, what: str) -> Iterator[None]:
-        lock = self._folder / WORK / what
+        path = self._folder / WORK / what
+        lock = filelock.FileLock(path, timeout=0, thread_local=False)
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(lock, timeout=0, thread_local=False):
-                yield
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
         except filelock.Timeout:
             raise StoreLockedError(f"another process is writing {self.name}; wait until it is done") from None
         except OSError as error:
-            raise from_system(error, lock) from error
-
-    def tidy(self) -> None:
-        for name in self.sizes(_TEMPORARY):
-            if name.startswith(f"{self._owner}-"):
-                self.remove(f"{_TEMPORARY}/{name}")
-
-
-class RemotePlace:
-    """A prefix of an object store, by fsspec: there a file appears when it is whole, so nothing is renamed.
-
-    Nothing keeps two jobs from writing to one prefix at the same time.
-    """
-
-    def __init__(self, url: str) -> None:
-        fsspec = require("fsspec", extra="bulk")
-        try:
-            self._system, self._root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError, OSError) as error:
-            raise InputError(f"{url}: {error}") from error
-        self._root = self._root.rstrip("/")
-        self.name = url.rstrip("/")
-
-    def write(self, name: str, fill: Callable[[BinaryIO], None]) -> Written:
-        with self._told(name):
-            # A store without folders needs none; the others must have them before.
-            self._system.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
-            # Gathered first: whatever fails while it is made, no upload has begun.
-            gathered = _Gathered()
-            fill(gathered)  # type: ignore[arg-type]
-            self._system.pipe_file(self._path(name), bytes(gathered.data))
-        return Written(len(gathered.data), hashlib.sha256(gathered.data).hexdigest())
-
-    def read(self, name: str) -> bytes | None:
-        with self._told(name):
-            try:
-                found: bytes = self._system.cat_file(self._path(name))
-            except FileNotFoundError:
-                return None
-            return found
-
-    def open(self, name: str) -> BinaryIO:
-        with self._told(name):
-            file: BinaryIO = self._system.open(self._path(name), "rb")
-            return file
-
-    def sizes(self, folder: str = "") -> dict[str, int]:
-        path = self._path(folder).rstrip("/")
-        with self._told(folder):
-            self._system.invalidate_cache()
-            try:
-                found = self._system.ls(path, detail=True)
-            except FileNotFoundError:
-                return {}
-            return {
-                item["name"].rpartition("/")[2]: int(item["size"] or 0)
-                for item in found
-                if item["type"] == "file" and item["name"].rstrip("/") != path
-            }
-
-    def remove(self, name: str) -> None:
-        with self._told(name), suppress(FileNotFoundError):
-            self._system.rm_file(self._path(name))
-
-    @contextmanager
-    def holding(self, what: str) -> Iterator[None]:
-        yield
-
-    def tidy(self) -> None:
-        """An upload that was not completed is not there."""
-
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}" if name else str(self._root)
-
-    @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+            raise self._problem(error, path) from error
+        # What fails from here on is the block's, and named there.
         try:
             yield
+        finally:
+            lock.release()
+
+    def tidy(self) -> None:
+        above = self._folder / _TEMPORARY
+        try:
+            with os.scandir(above) as found:
+                left = [entry for entry in found if entry.name.startswith(f"{self._owner}-")]
+            for entry in left:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    Path(entry.path).unlink()
+        except FileNotFoundError:
+            return
         except OSError as error:
-            raise StoreError(f"{self.name}/{name}: {error.strerror or error}") from error
+            raise self._problem(error, above) from error
 
-
-class _Counting(HashingWriter):
-    """Also counts the bytes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)
-        self.bytes = 0
-        self.closed = False
-
-    def write(self, data: bytes) -> int:
-        self.bytes += len(data)
-        return super().write(data)
-
-    def flush(self) -> None:
-        """The place flushes it once, at the end."""
-
-
-class _Gathered:
-    """A file in memory."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.closed = False
-
-    def write(self, data: bytes) -> int:
-        self.data += data
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
+    def _problem(self, error: OSError, path: Path) -> InputError | StoreError:
+        if isinstance(error, NotADirectoryError) or os.path.isfile(self._folder):  # noqa: PTH113  of a name that is too long, too
+            return InputError(f"{self.name} is a file; the output of a bulk job is a folder")
+        return from_system(error, path)
 
 
 def _fill(file: BinaryIO, data: bytes) -> None:

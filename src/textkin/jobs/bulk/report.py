@@ -25,6 +25,7 @@ class BulkOptions:
         dimensions: of the vectors that are written; None: the model's.
         shard_rows: rows of a file; None: as many as take about 50 MB of vectors.
         resume: go on with what is there; else the folder has to be empty.
+        retry_refused: ask again for the texts that a model's provider refused in earlier runs.
         strict: end at the first row that can't be used.
         ledger: whether vectors are looked up and kept in the user's ledger; else in one of the job's own, which
             goes when the job is done.
@@ -40,6 +41,7 @@ class BulkOptions:
     dimensions: int | None = None
     shard_rows: int | None = None
     resume: bool = False
+    retry_refused: bool = False
     strict: bool = False
     ledger: bool = True
     threads: int | None = None
@@ -51,6 +53,10 @@ class BulkOptions:
             raise InputError(f"rank must be at least 0 and under world ({self.world}), not {self.rank}")
         if self.shard_rows is not None and self.shard_rows < 1:
             raise InputError(f"shard_rows must be at least 1, not {self.shard_rows}")
+        if self.dimensions is not None and self.dimensions < 1:
+            raise InputError(f"dimensions must be at least 1, not {self.dimensions}")
+        if isinstance(self.columns, str):
+            raise InputError(f"columns must be a sequence of names, such as ({self.columns!r},), not one string")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"threads must be at least 1, not {self.threads}")
 
@@ -62,26 +68,32 @@ class Status:
     Attributes:
         tally: what it has done.
         seconds: since it began.
+        working: of these, since the first row that was not complete before.
         share: of the inputs, 0 to 1; None: not known.
+        before: what ``share`` was then.
         spent: until now.
         stages: seconds by stage, all threads together.
     """
 
     tally: Tally
     seconds: float
+    working: float
     share: float | None
+    before: float
     spent: Spent
     stages: Mapping[str, float]
 
     @property
     def rate(self) -> float:
         """Rows a second that this run dealt with, those of shards that were there left out."""
-        return (self.tally.rows - self.tally.kept) / self.seconds if self.seconds else 0.0
+        return (self.tally.rows - self.tally.kept) / self.working if self.working else 0.0
 
     @property
     def seconds_left(self) -> float | None:
         """At the pace so far; None while that is not known."""
-        return self.seconds * (1 - self.share) / self.share if self.share else None
+        if self.share is None or self.share <= self.before or not self.working:
+            return None
+        return self.working * (1 - self.share) / (self.share - self.before)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

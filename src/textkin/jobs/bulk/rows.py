@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from textkin._optional import require
 from textkin.errors import InputError
 from textkin.jobs.bulk.columns import EVERY, Columns, Wanted, decide
 from textkin.jobs.bulk.parquet import OWN
 from textkin.jobs.bulk.shards import Reject, Row
+from textkin.jobs.bulk.spill import Spill
 from textkin.text.options import ReadOptions, Skipped
 from textkin.text.read import read_inputs
 from textkin.types import Record
 
 _LOOK: Final = 1000
 """Rows that are looked at to learn the types of columns."""
-_MOST_BAD: Final = 1_000_000
+
+
+_At: TypeAlias = tuple[str, int | None]
+_Item: TypeAlias = tuple[Record, Mapping[str, Any], _At]
 
 
 class RowReader:
@@ -33,6 +37,7 @@ class RowReader:
             first rows.
         exact: keep values of types that only Parquet has as they are; else as metadata of a record.
         strict: whether the first row that can't be used ends the run.
+        on_reject: told of each row that can't be used.
         stdin: read for ``-`` instead of the process's own.
 
     Raises:
@@ -48,16 +53,19 @@ class RowReader:
         *,
         exact: bool = True,
         strict: bool = False,
+        on_reject: Callable[[Reject], None] | None = None,
         stdin: BinaryIO | None = None,
     ) -> None:
         self.position: tuple[int, int] | None = None
         self._exact = exact
         self._strict = strict
+        self._on_reject = on_reject
         self._typed = {one.name for one in wanted if one.type}
         self._types: dict[str, Any] = {}
         self._as_read: frozenset[str] = frozenset()
         self._values: Mapping[str, Any] = {}
-        self._skipped: list[Skipped] = []
+        self._at: _At | None = None
+        self._skipped = Spill()
         self._decided: Columns | None = None
         every = any(one.name == EVERY for one in wanted)
         options = dataclasses.replace(
@@ -74,7 +82,7 @@ class RowReader:
         )
         items = self._items(records)
         # Types are decided by what comes first, so it is read before anything is written.
-        first = list(itertools.islice(items, _LOOK))
+        first = list(itertools.islice(items, _LOOK if wanted and known is None else 0))
         metadata = [item[0].metadata for item in first if isinstance(item, tuple)]
         self.columns = known or decide(wanted, self._types, metadata, OWN)
         self._decided = self.columns
@@ -82,7 +90,7 @@ class RowReader:
             field.name
             for field in self.columns.schema
             if exact and field.name not in self._typed and self._types.get(field.name) == field.type
-        ) - _plain(self.columns)
+        )
         self._stream = itertools.chain(first, items)
 
     def __iter__(self) -> Iterator[Row | Reject]:
@@ -90,9 +98,9 @@ class RowReader:
             if isinstance(item, Skipped):
                 yield self._checked(Reject(item.path, item.row, item.id, item.reason), item)
                 continue
-            record, values = item
+            record, values, (path, number) = item
             if not self.columns.names:
-                yield Row(record.id, record.text)
+                yield Row(record.id, record.text, (), path, number)
                 continue
             found = {
                 name: values.get(name) if name in self._as_read else record.metadata.get(name)
@@ -101,19 +109,18 @@ class RowReader:
             try:
                 kept = self.columns.values(found)
             except InputError as error:
-                yield self._checked(Reject(record.source or "", None, record.id, str(error)), None)
+                yield self._checked(Reject(path, number, record.id, str(error)), None)
                 continue
-            yield Row(record.id, record.text, kept)
+            yield Row(record.id, record.text, kept, path, number)
 
-    def _items(self, records: Iterator[Record]) -> Iterator[Skipped | tuple[Record, Mapping[str, Any]]]:
+    def _items(self, records: Iterator[Record]) -> Iterator[Skipped | _Item]:
         while True:
-            self._values = {}
+            self._values, self._at = {}, None
             record = next(records, None)
-            yield from self._skipped
-            self._skipped.clear()
+            yield from self._skipped.taken()
             if record is None:
                 return
-            yield record, self._values
+            yield record, self._values, self._at or (record.id, None)
 
     def _checked(self, reject: Reject, skipped: Skipped | None) -> Reject:
         # A file of a folder that never was ours is no bad row.
@@ -124,18 +131,15 @@ class RowReader:
                 f"{reject.path}{row}{f' (id {reject.id!r})' if reject.id else ''}: {reject.reason}. Mend it, or "
                 "leave out --strict: then such rows are set aside"
             )
+        if self._on_reject is not None:
+            self._on_reject(reject)
         return reject
 
     def _skip(self, skipped: Skipped) -> None:
-        self._skipped.append(skipped)
-        if len(self._skipped) >= _MOST_BAD:
-            raise InputError(
-                f"{skipped.path}: {_MOST_BAD:,} rows one after the other can't be used, the last because: "
-                f"{skipped.reason}. Is it the right column (--text-column)?"
-            )
+        self._skipped.add(skipped)
 
-    def _row(self, record_id: str, values: Mapping[str, Any]) -> None:
-        self._values = values
+    def _row(self, record_id: str, values: Mapping[str, Any], place: tuple[str, int]) -> None:
+        self._values, self._at = values, place
 
     def _table(self, name: str, types: Mapping[str, Any]) -> None:
         """Learn the types that a table's format knows, and refuse those that don't fit what was decided."""
@@ -156,13 +160,6 @@ class RowReader:
 
     def _place(self, done: int, total: int | None) -> None:
         self.position = None if total is None else (done, total)
-
-
-def _plain(columns: Columns) -> frozenset[str]:
-    """Columns whose values metadata can hold exactly."""
-    types = require("pyarrow", extra="bulk").types
-    tests = (types.is_int64, types.is_float64, types.is_boolean, types.is_string, types.is_large_string)
-    return frozenset(field.name for field in columns.schema if any(test(field.type) for test in tests))
 
 
 def _arrow(kind: Any) -> Any:

@@ -25,13 +25,15 @@ class Outcome:
 
     Attributes:
         tally: what it did.
-        digests: of all shards of the input, by number; only where the input was read to its end.
+        digests: of the shards of the input, by number, as far as it was read.
         stopped: whether it was asked to stop before its end.
+        readable: rows of the whole input that can be embedded, those of other processes included.
     """
 
     tally: Tally
     digests: tuple[str, ...]
     stopped: bool
+    readable: int
 
 
 def run(
@@ -75,23 +77,32 @@ def run(
     reader = Reader(shards, clock, ended)
     writer = Writer(sink, clock, ended)
     flow = Flow(sink, writer, mine, model.info.dimensions, ahead)
-    futures: dict[Future[LedgerResult], Chunk] = {}
+    failed = threading.Event()
+    futures: dict[Future[LedgerResult | None], Chunk] = {}
     interrupt: KeyboardInterrupt | None = None
 
-    def encode(texts: list[str], ids: list[str]) -> LedgerResult:
+    def encode(texts: list[str], ids: list[str]) -> LedgerResult | None:
+        if failed.is_set():
+            return None  # nothing more is paid for once one failed
         with clock.counting(), spend.counting():
-            return embed(
-                model,
-                texts,
-                "document",
-                ledger,
-                block=len(texts),
-                first_block=len(texts),
-                name_of=lambda row: f"the text of {ids[row]!r}",
-            )
+            try:
+                return embed(
+                    model,
+                    texts,
+                    "document",
+                    ledger,
+                    block=len(texts),
+                    first_block=len(texts),
+                    name_of=lambda row: f"the text of {ids[row]!r}",
+                )
+            except BaseException:
+                failed.set()
+                raise
 
     pool = ThreadPoolExecutor(pace.threads, thread_name_prefix="textkin-embed")
-    told = time.monotonic()
+    told = 0.0
+    if progress is not None:
+        progress(flow.tally)
     try:
         while True:
             try:
@@ -105,9 +116,12 @@ def run(
                     break
                 if futures:
                     done, _ = wait(futures, timeout=GLANCE, return_when=FIRST_COMPLETED)
-                    for future in done:
+                    # The one that failed first says why; those that it stopped have nothing to say.
+                    for future in sorted(done, key=lambda one: one.exception() is None):
                         chunk = futures.pop(future)
                         result = future.result()
+                        if result is None:
+                            continue
                         pace.took(len(chunk.texts), result.embedded, time.monotonic() - chunk.began)
                         flow.take(chunk, result)
                 else:
@@ -123,10 +137,11 @@ def run(
                 interrupt = error
                 stop.set()
         writer.close()
-    except BaseException:
+    except BaseException as error:
+        failed.set()
         ended.set()
-        # What is in flight is paid for: it comes into the ledger before this ends.
-        pool.shutdown(wait=True, cancel_futures=True)
+        # What is in flight is paid for: it comes into the ledger before this ends, unless somebody insists.
+        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
         raise
     finally:
         ended.set()
@@ -138,4 +153,4 @@ def run(
     if interrupt is not None:
         raise interrupt
     complete = reader.finished and not flow.active and not stop.is_set()
-    return Outcome(flow.tally, tuple(flow.digests) if complete else (), not complete)
+    return Outcome(flow.tally, tuple(flow.digests), not complete, flow.readable)

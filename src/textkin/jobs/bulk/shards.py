@@ -21,11 +21,15 @@ class Row:
         id: the input's own, or ``FILE:ROW``.
         text: well-formed, not blank.
         values: of the columns to keep, in their order.
+        path: the input that it came from.
+        number: its row there, from 1; None: the whole of it.
     """
 
     id: str
     text: str
     values: tuple[Any, ...] = ()
+    path: str = ""
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Shard:
         number: from 0.
         rows: that can be embedded.
         rejects: that can't, in their order.
-        digest: SHA-256 (64 hex digits) of all of it.
+        digest: SHA-256 (64 hex digits) of all of it, and of what else decides its file.
         position: bytes of the inputs that were read up to its end, and of all inputs; None: not known.
     """
 
@@ -74,12 +78,17 @@ def usual_rows(dimensions: int) -> int:
     return max(_LEAST, min(_MOST, 1 << (max(fitting, 1).bit_length() - 1)))
 
 
-def cut(stream: Iterable[Row | Reject], size: int) -> Iterator[Shard]:
+def cut(stream: Iterable[Row | Reject], size: int, seed: bytes = b"") -> Iterator[Shard]:
     """Shards of ``size`` rows, rejects counted; of fewer where the rows are very long.
 
     Holds one shard at a time.
+
+    Args:
+        stream: in the order of the input.
+        size: of a shard.
+        seed: what decides the files beside the rows; part of each digest.
     """
-    shard, digest, held = Shard(0), hashlib.sha256(), 0
+    shard, digest, held = Shard(0), hashlib.sha256(seed), 0
     for item in stream:
         if isinstance(item, Row):
             shard.rows.append(item)
@@ -92,7 +101,7 @@ def cut(stream: Iterable[Row | Reject], size: int) -> Iterator[Shard]:
         if len(shard.rows) + len(shard.rejects) >= size or held >= SHARD_BYTES:
             shard.digest = digest.hexdigest()
             yield shard
-            shard, digest, held = Shard(shard.number + 1), hashlib.sha256(), 0
+            shard, digest, held = Shard(shard.number + 1), hashlib.sha256(seed), 0
     if shard.rows or shard.rejects:
         shard.digest = digest.hexdigest()
         yield shard

@@ -10,8 +10,9 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from textkin.jobs.bulk.ids import SeenIds
-from textkin.jobs.bulk.manifest import Marker, file_name, read_markers, rejects_name, write_marker
+from textkin.errors import InputError
+from textkin.jobs.bulk.distinct import DistinctIds
+from textkin.jobs.bulk.manifest import NEW, Marker, file_name, read_markers, rejects_name, whole, write_marker
 from textkin.jobs.bulk.parquet import ShardSchema
 from textkin.jobs.bulk.place import Place
 from textkin.jobs.bulk.shards import Reject, Row, Shard
@@ -48,14 +49,18 @@ class Finished:
         """All rows without a vector: those that could not be used, then those that were refused."""
         yield from self.shard.rejects
         for row, reason in sorted(self.failed.items()):
-            yield Reject("", None, self.shard.rows[row].id, reason)
+            refused = self.shard.rows[row]
+            yield Reject(refused.path, refused.number, refused.id, reason)
 
 
 class Sink(Protocol):
     """Where shards go."""
 
     def missing(self, shard: Shard) -> list[int] | None:
-        """The rows that need vectors, ascending; None where the shard is complete. Called in one thread."""
+        """The rows that need vectors, ascending; None where the shard is complete.
+
+        May turn rows into rejects. Called in one thread, before `write` of the same shard.
+        """
         ...
 
     def write(self, finished: Finished) -> None:
@@ -76,6 +81,11 @@ class ShardSink:
         kind: how numbers are kept.
         dimensions: of the vectors that are written; fewer than the model's are cut off and scaled anew.
         before_first: called with the vectors of the first shard that this run makes, before any is written.
+        published: whether a manifest stands: then its files stay alone until the next one is complete.
+        again: whether a shard with texts that a provider refused is made again.
+
+    Attributes:
+        markers: of the shards that are complete, by number.
     """
 
     def __init__(
@@ -85,8 +95,13 @@ class ShardSink:
         kind: Kind,
         dimensions: int,
         before_first: Callable[[Matrix], None] | None = None,
+        *,
+        published: bool = False,
+        again: bool = False,
     ) -> None:
         self._place = place
+        self._published = published
+        self._again = again
         self._schema = schema
         self._kind: Kind = kind
         self._dimensions = dimensions
@@ -95,7 +110,8 @@ class ShardSink:
 
     def missing(self, shard: Shard) -> list[int] | None:
         known = self.markers.get(shard.number)
-        if known is not None and known.digest == shard.digest:
+        same = known is not None and known.digest == shard.digest and not (self._again and known.failed)
+        if same and known is not None and whole(self._place, known):
             return None
         return list(range(len(shard.rows)))
 
@@ -114,8 +130,15 @@ class ShardSink:
             stored = quantize(truncate(vectors, self._dimensions), self._kind)
             rows: list[Row] = [shard.rows[row] for row in kept]
             cut = [row in finished.truncated for row in kept]
-            name = file_name(shard.number, shard.digest)
-            written = self._place.write(name, lambda file: self._schema.write(file, rows, cut, stored))
+            name = file_name(shard.number, shard.digest, finished.failed)
+            path = f"{NEW}/{name}" if self._published else name
+            try:
+                written = self._place.write(path, lambda file: self._schema.write(file, rows, cut, stored))
+            except self._schema.errors as error:
+                raise InputError(
+                    f"rows from {rows[0].id!r} to {rows[-1].id!r} can't be written as Parquet: {error}; keep the "
+                    "column that it names as text: --column NAME:string"
+                ) from error
             size, digest = written.bytes, written.sha256
         marker = Marker(
             number=shard.number,
@@ -132,7 +155,11 @@ class ShardSink:
             tokens=finished.tokens,
         )
         write_marker(self._place, marker)
+        before = self.markers.get(shard.number)
         self.markers[shard.number] = marker
+        # Of another input; beside the new one it would show rows twice.
+        if not self._published and before is not None and before.file not in (None, marker.file):
+            self._place.remove(before.file or "")
 
     def holding(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -141,13 +168,21 @@ class ShardSink:
 class StoreSink:
     """Records in a collection: one vector over the whole text of each.
 
-    What is in the collection already, text and metadata the same, is not embedded again.
+    What is in the collection already, text and metadata the same, is not embedded again. A row whose id came
+    before in the same run is set aside, so that the same input always gives the same collection.
 
     Args:
         store: with its header.
         names: of the columns, which become metadata.
         rejects: takes the rows without a vector, as they come.
-        seen: notes the ids, where they may come twice: then the last row stays.
+        ids: tells which came before; None where all differ anyhow.
+
+    Attributes:
+        rows: that were written.
+        unchanged: that were there already.
+        rejected: that could not be used.
+        failed: that the model's provider refused.
+        truncated: that were written, and of which the model read only the beginning.
     """
 
     def __init__(
@@ -155,49 +190,47 @@ class StoreSink:
         store: Store,
         names: Sequence[str],
         rejects: Callable[[Sequence[Reject]], None],
-        seen: SeenIds | None = None,
+        ids: DistinctIds | None = None,
     ) -> None:
         self._store = store
         self._names = tuple(names)
         self._rejects = rejects
-        self._seen = seen
+        self._ids = ids
         self.rows = self.unchanged = self.rejected = self.failed = self.truncated = 0
 
     def missing(self, shard: Shard) -> list[int] | None:
-        ids = [row.id for row in shard.rows]
-        if self._seen is not None:
-            self._seen.add(ids)
-        known = self._store.digests(ids)
-        wanted = [
+        if self._ids is not None:
+            new = self._ids.new([row.id for row in shard.rows])
+            shard.rejects += [
+                Reject(
+                    row.path, row.number, row.id, "an earlier row has this id; ids must be unique in a collection"
+                )
+                for row, first in zip(shard.rows, new, strict=True)
+                if not first
+            ]
+            shard.rows = [row for row, first in zip(shard.rows, new, strict=True) if first]
+        known = self._store.digests([row.id for row in shard.rows])
+        return [
             place for place, row in enumerate(shard.rows) if known.get(row.id) != record_digest(self._record(row))
         ]
-        self.unchanged += len(shard.rows) - len(wanted)
-        if wanted:
-            return wanted
-        self._note(list(shard.rejects))
-        return None
 
     def write(self, finished: Finished) -> None:
-        last: dict[str, tuple[int, int]] = {}
-        for place, row in enumerate(finished.places):
-            if row not in finished.failed:
-                last[finished.shard.rows[row].id] = (place, row)
-        kept = list(last.values())
-        records = [self._record(finished.shard.rows[row]) for _, row in kept]
+        shard = finished.shard
+        kept = [(place, row) for place, row in enumerate(finished.places) if row not in finished.failed]
+        records = [self._record(shard.rows[row]) for _, row in kept]
         if records:
             self._store.upsert(records, np.ascontiguousarray(finished.vectors[[place for place, _ in kept]]))
         self.rows += len(records)
+        self.unchanged += len(shard.rows) - len(finished.places)
+        self.rejected += len(shard.rejects)
         self.failed += len(finished.failed)
         self.truncated += len(finished.truncated - finished.failed.keys())
-        self._note(list(finished.rejects()))
+        rejects = list(finished.rejects())
+        if rejects:
+            self._rejects(rejects)
 
     def holding(self) -> AbstractContextManager[None]:
         return self._store.writing("embed")
-
-    def _note(self, rejects: list[Reject]) -> None:
-        self.rejected += len(rejects)
-        if rejects:
-            self._rejects(rejects)
 
     def _record(self, row: Row) -> Record:
         return record_of(row, self._names)

@@ -13,6 +13,7 @@ from textkin.jobs.bulk.sinks import Finished, Sink
 
 GLANCE: Final = 0.2
 """Seconds after which a thread that waits looks whether the work was stopped."""
+_PATIENCE: Final = 2.0
 
 
 class Reader:
@@ -50,7 +51,8 @@ class Reader:
             return
 
     def join(self) -> None:
-        self._thread.join()
+        """Return when it has ended, or soon: it may wait for an input that never comes."""
+        self._thread.join(_PATIENCE)
 
     def _taken(self, item: Shard | BaseException | None) -> Shard | None:
         if isinstance(item, BaseException):

@@ -1,0 +1,104 @@
+"""A bulk job into a collection: what ``textkin embed --to COLLECTION`` does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from textkin.errors import InputError
+from textkin.jobs.bulk.distinct import DistinctIds
+from textkin.jobs.bulk.manifest import REJECTS
+from textkin.jobs.bulk.place import WORK, LocalPlace
+from textkin.jobs.bulk.registry import folder_of
+from textkin.jobs.bulk.registry import registered as registered_job
+from textkin.jobs.bulk.report import BulkOptions, BulkReport, Status
+from textkin.jobs.bulk.shards import Reject, usual_rows
+from textkin.jobs.bulk.sinks import StoreSink, write_rejects
+from textkin.jobs.bulk.work import Work, job_ledger, shown_inputs
+from textkin.ledger.budgeting import known_canaries
+from textkin.ledger.recognising import recognised
+from textkin.models.resolve import DEFAULT_MODEL, load_model
+from textkin.stores.resolve import open_store
+from textkin.types import StoreHeader
+
+
+def embed_to_store(
+    paths: Sequence[str | Path],
+    target: str | Path,
+    model: Any = DEFAULT_MODEL,
+    options: BulkOptions | None = None,
+    *,
+    stop: threading.Event | None = None,
+    progress: Callable[[Status], None] | None = None,
+    on_reject: Callable[[Reject], None] | None = None,
+    stdin: BinaryIO | None = None,
+) -> BulkReport:
+    """Embed any number of texts into a collection, one vector over the whole text of each, in constant memory.
+
+    A record that is there with the same text and metadata is not embedded again. Rows without a vector are named
+    in a file of the user's data folder; see ``rejects`` of the report.
+
+    Args:
+        target: as `Collection` takes it; made when it isn't there.
+
+    The others and what is raised: as in `embed_to_folder`.
+    """
+    options = options or BulkOptions()
+    _check(options)
+    with ExitStack() as stack:
+        store = open_store(target, create=True)
+        stack.callback(store.close)
+        place = LocalPlace(folder_of(store.url))
+        stack.enter_context(place.holding("lock-0"))
+        place.tidy()
+        loaded = load_model(model)
+        registered = stack.enter_context(registered_job(store.url, shown_inputs(paths), loaded.info.name))
+        ledger = stack.enter_context(job_ledger(options, place, registered))
+        engine = recognised(loaded, ledger).unwrap()
+        work = Work(paths, store.url, engine, options, stop, progress, registered)
+        rows = work.rows(None, exact=False, on_reject=on_reject, stdin=stdin)
+        store.write_header(StoreHeader(engine.info, known_canaries(engine, ledger)))
+        path = place.folder / REJECTS
+        file = stack.enter_context(path.open("wb"))
+        ids = None
+        if options.read.id_column is not None:
+            ids = DistinctIds(place.folder / WORK, place.owner)
+            stack.callback(ids.close)
+        sink = StoreSink(store, rows.columns.names, lambda rejects: write_rejects(file, rejects), ids)
+        outcome = work.run(rows, sink, ledger, options.shard_rows or usual_rows(engine.info.dimensions))
+        registered.ended = "stopped" if outcome.stopped else "complete"
+        return work.report(
+            outcome,
+            complete=not outcome.stopped,
+            rejects=str(path) if sink.rejected + sink.failed else None,
+            fidelity=None,
+            counts={
+                "rows": sink.rows + sink.unchanged,
+                "rejected": sink.rejected,
+                "failed": sink.failed,
+                "truncated": sink.truncated,
+            },
+        )
+
+
+def _check(options: BulkOptions) -> None:
+    """Refuse what only files can have.
+
+    Raises:
+        InputError: names the option.
+    """
+    given = {
+        "--dtype": options.dtype != "float32",
+        "--dimensions": options.dimensions is not None,
+        "--no-text": not options.text,
+        "--world": options.world > 1,
+    }
+    wrong = [name for name, is_given in given.items() if is_given]
+    if wrong:
+        raise InputError(
+            f"a collection holds the model's own vectors with their texts, written by one process: {wrong[0]} "
+            "goes with -o OUT/ only"
+        )

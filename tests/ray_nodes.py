@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,9 +100,9 @@ def kill_session(leader: int, named: str = "") -> None:
                 os.kill(process, signal.SIGKILL)
 
 
-def gone(leader: int, seconds: float = 10) -> dict[int, str]:
-    """What is left of a session after at most so many seconds."""
+def gone(leader: int, seconds: float = 10, but: Set[str] = frozenset()) -> dict[int, str]:
+    """What is left of a session after at most so many seconds, or once that is ``but`` these names."""
     until = time.monotonic() + seconds
-    while (left := session_processes(leader)) and time.monotonic() < until:
+    while not set((left := session_processes(leader)).values()) <= but and time.monotonic() < until:
         time.sleep(0.1)
     return left

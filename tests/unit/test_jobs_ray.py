@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,11 +20,14 @@ from textkin.duplicates.join import near_pairs
 from textkin.errors import EngineError, InputError, ModelMismatchError, ModelNotFoundError
 from textkin.jobs import ray as on_ray
 from textkin.jobs.ray import Recipe
-from textkin.jobs.ray.pool import Pool, Worker
+from textkin.jobs.ray.cluster import _quiet
+from textkin.jobs.ray.own import _tidy
+from textkin.jobs.ray.pool import DEPTH, Pool, Worker
 from textkin.jobs.ray.worker import Encoder, Loaded
 from textkin.ledger import Ledger, embed
 from textkin.models.fingerprint import canary_vectors
 from textkin.models.hashing import HashingModel
+from textkin.models.spending import Spend
 from textkin.types import Matrix, Role
 
 TEXTS = [f"text {n} with words {n % 7} and {n * n}" for n in range(2000)]
@@ -33,6 +38,14 @@ HASHING = Recipe("hashing:64")
 def cluster() -> Iterator[on_ray.Cluster]:
     with on_ray.connect("local", workers=2, cores=2) as joined:
         yield joined
+
+
+@pytest.fixture(autouse=True)
+def no_workers_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that fails takes no worker from the next."""
+    yield
+    if "cluster" in request.fixturenames:
+        request.getfixturevalue("cluster").close()
 
 
 @pytest.fixture
@@ -81,6 +94,17 @@ def test_an_address_that_can_not_be_used_says_what_can() -> None:
         pass
 
 
+def test_a_token_file_that_can_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    with pytest.raises(EngineError, match="RAY_AUTH_TOKEN_PATH names a file"), on_ray.connect("local"):
+        pass
+    (tmp_path / "token").write_text("\n")
+    with pytest.raises(EngineError, match="is empty; it must hold"), on_ray.connect("127.0.0.1:1"):
+        pass
+
+
 def pool_without_ray(fingerprint: str | None = None) -> Pool:
     ray = SimpleNamespace(remote=lambda _: SimpleNamespace(options=lambda **_: None))
     return Pool(ray, HASHING, 2, 0, fingerprint, 1)
@@ -112,6 +136,57 @@ def test_a_worker_that_gives_other_vectors_from_the_same_weights_is_named() -> N
     assert "other vectors on two" in str(pool._broken)
 
 
+def test_a_block_that_was_lost_gets_a_worker_of_its_own() -> None:
+    pool = pool_without_ray()
+    for worker in pool._workers:
+        worker.actor, worker.ready = object(), True
+    with ThreadPoolExecutor(3) as threads, pool.worker(), pool.worker():
+        with pool.worker() as (third, _):
+            # Each worker has a block, so whoever must be alone waits; nobody else gets the worker it waits for.
+            alone = threads.submit(taken, pool, True)
+            until = time.monotonic() + 10
+            while not any(worker.kept for worker in pool._workers) and time.monotonic() < until:
+                time.sleep(0.01)
+            (kept,) = (worker for worker in pool._workers if worker.kept)
+            assert (kept.busy, third.busy) == (1, 2)
+            other = threads.submit(taken, pool, False)
+            time.sleep(0.3)
+            assert not alone.done()
+            assert not other.done()
+        assert other.result(10) == (third, 2)
+        kept.busy = 0  # its block is done
+        assert alone.result(10) == (kept, DEPTH)
+        kept.busy = 1
+    assert [(worker.busy, worker.kept) for worker in pool._workers] == [(0, False)] * 2
+
+
+def taken(pool: Pool, alone: bool) -> tuple[Worker, int]:
+    with pool.worker(alone=alone) as (worker, _):
+        return worker, worker.busy
+
+
+def test_ray_stays_loud_where_it_keeps_its_voice_elsewhere() -> None:
+    for other in (SimpleNamespace(), SimpleNamespace(_private=SimpleNamespace(worker=SimpleNamespace()))):
+        with _quiet(other):
+            pass
+
+
+def test_links_and_folders_of_others_are_never_tidied_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for folder in (elsewhere, tmp_path / "kinrayold"):
+        folder.mkdir()
+        os.utime(folder, (1, 1))
+    (tmp_path / "kinraylink").symlink_to(elsewhere)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getuid", lambda: (tmp_path / "kinrayold").stat().st_uid + 1)
+        _tidy(tmp_path)
+    assert (tmp_path / "kinrayold").is_dir()
+    assert list((tmp_path / "kinrayold").iterdir()) == []
+    _tidy(tmp_path)
+    assert not (tmp_path / "kinrayold").exists()
+    assert list(elsewhere.iterdir()) == []
+
+
 # -- the model -----------------------------------------------------------------------------------------------
 
 
@@ -128,7 +203,7 @@ def test_it_is_the_same_model_as_here(model: on_ray.RayModel) -> None:
     assert there.tokens.tolist() == model.count_tokens(TEXTS) == here.count_tokens(TEXTS)
     assert told == [(2000, 2000)]
     assert model.embed([]).vectors.shape == (0, 64)
-    assert model.retries == 0
+    assert not model.guessed
 
 
 @pytest.mark.slow
@@ -173,33 +248,101 @@ def test_workers_without_a_place_are_an_error_only_when_there_is_no_other(cluste
     cluster.close()
 
 
-class Poisoned(Encoder):
-    """Dies of one text, as a process does that the system takes for want of memory."""
+class Spoilt(Encoder):
+    """Dies of one text, as a process does that the system takes for want of memory, and fails at others."""
+
+    def load(self, model: str, options: Any) -> Any:
+        if model == "hashing:13":
+            raise RuntimeError("CUDA error: no kernel image\nand a page more")
+        return super().load(model, options)
 
     def embed(self, texts: Any, role: Role) -> Any:
-        import os
-
         if "poison" in texts:
             os._exit(9)
+        if "fault" in texts:
+            raise RuntimeError("CUDA error: out of memory\nand a page more")
+        if "slow" in texts:
+            time.sleep(0.3)
         return super().embed(texts, role)
 
 
-@pytest.mark.slow
-def test_a_text_that_kills_every_worker_ends_with_an_error(
-    cluster: on_ray.Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class OtherVersion:
+    """As an earlier or later textkin may have it."""
+
+    def place(self) -> tuple[str, int, str]:
+        return "there", 1, "0.0.1"
+
+
+class CanNotBeMade(OtherVersion):
+    """As one whose parts don't fit what it was sent."""
+
+    def __init__(self) -> None:
+        raise AttributeError("no field 'gpus'")
+
+
+@pytest.fixture
+def spoilt(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    monkeypatch.setattr("textkin.jobs.ray.pool.Encoder", Poisoned)
+    monkeypatch.setattr("textkin.jobs.ray.pool.Encoder", Spoilt)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("spoilt")
+def test_a_text_that_kills_every_worker_ends_with_an_error_and_no_other_gets_the_blame(
+    cluster: on_ray.Cluster,
+) -> None:
     model = cluster.model(HASHING)
-    with pytest.raises(EngineError, match=r"5 workers died, .* the same 2 texts.*'poison'.*too little memory"):
-        model.embed(["poison", "x"])
-    assert model.retries == 5
-    assert len(model.embed(["x"]).vectors) == 1
+    spend = Spend()
+
+    def embed_one(text: str) -> int:
+        with spend.counting():
+            return len(model.embed([text, "x"]).vectors)
+
+    with ThreadPoolExecutor(model.in_flight) as threads:
+        poisoned = threads.submit(embed_one, "poison")
+        others = [threads.submit(embed_one, "slow") for _ in range(12)]
+        with pytest.raises(EngineError, match=r"5 workers died, .* the same 2 texts.*'poison'.*too little memory"):
+            poisoned.result()
+        assert [other.result() for other in others] == [2] * 12
+    # Whoever shared a worker with it was sent again once, alone.
+    assert 4 <= spend.spent().retries <= 5
     model.close()
     with pytest.raises(EngineError, match="left while work"):
         model.embed(["x"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("spoilt")
+def test_what_others_raise_on_a_worker_is_one_line_with_its_host(cluster: on_ray.Cluster) -> None:
+    model = cluster.model(HASHING)
+    with pytest.raises(
+        EngineError, match=r"^\S+ could not embed a block: RuntimeError: CUDA error: out of memory$"
+    ):
+        model.embed(["fault"])
+    assert len(model.embed(["x"]).vectors) == 1
+    model.close()
+    with pytest.raises(
+        EngineError, match=r"^on \S+: the model can't be loaded: RuntimeError: CUDA error: no kernel"
+    ):
+        cluster.model(Recipe("hashing:13"))
+    cluster.close()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("spoilt")
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [(OtherVersion, "there has textkin 0.0.1, and this"), (CanNotBeMade, "no field 'gpus'.*another textkin than")],
+)
+def test_another_version_on_a_worker_is_named_before_anything_of_ours_travels(
+    cluster: on_ray.Cluster, monkeypatch: pytest.MonkeyPatch, other: type, said: str
+) -> None:
+    monkeypatch.setattr("textkin.jobs.ray.pool.Encoder", other)
+    with pytest.raises(EngineError, match=said):
+        cluster.model(HASHING)
+    cluster.close()
 
 
 # -- pipelines of the user's own -----------------------------------------------------------------------------

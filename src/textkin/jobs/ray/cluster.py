@@ -8,13 +8,13 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from textkin._optional import require
 from textkin.errors import InputError
 from textkin.jobs.ray.model import START_TIMEOUT, RayModel
-from textkin.jobs.ray.others import knock
+from textkin.jobs.ray.others import check_token_file, knock
 from textkin.jobs.ray.own import own_cluster, read_token_anew, sigterm_ends
 from textkin.jobs.ray.problems import connecting
 from textkin.jobs.ray.worker import Recipe
@@ -63,8 +63,15 @@ class Cluster:
         if gpus is None:
             wanted = recipe.device == "cuda" or (recipe.device == "auto" and self.total("GPU") > 0)
             gpus = 1.0 if wanted else 0.0
-        workers = self.workers or self._room(recipe.threads, gpus)
-        model = RayModel(self.ray, recipe, workers, gpus, fingerprint=fingerprint, start_timeout=start_timeout)
+        model = RayModel(
+            self.ray,
+            recipe,
+            self.workers or self._room(recipe.threads, gpus),
+            gpus,
+            fingerprint=fingerprint,
+            start_timeout=start_timeout,
+            guessed=self.workers is None and not self.owned,
+        )
         self._models.append(model)
         model.start()
         return model
@@ -124,6 +131,7 @@ def connect(
         finally:
             cluster.close()
         return
+    check_token_file()
     with contextlib.ExitStack() as stack:
         stack.enter_context(sigterm_ends())
         stack.enter_context(_quiet(ray))
@@ -135,7 +143,8 @@ def connect(
             options = {"address": address}
         ours = signal.getsignal(signal.SIGTERM)
         stack.callback(_disconnect, ray)
-        with connecting(address):
+        # Ray takes SIGTERM for itself while it starts, and would end the process with a code of its own.
+        with connecting(address), _instead(ray, "utils", "set_sigterm_handler", lambda _: None):
             context = ray.init(log_to_driver=False, logging_level="ERROR", **options)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, ours)
@@ -153,14 +162,27 @@ def _ray() -> Any:
 
 @contextlib.contextmanager
 def _quiet(ray: Any) -> Iterator[None]:
-    """Ray prints each worker's death on stdout, which is for data, and has no switch for it; we count them."""
-    inside = ray._private.worker
-    before = inside.print_to_stdstream
-    inside.print_to_stdstream = lambda data, *_, **__: _log.debug("%s", " ".join(data["lines"]))
+    """Ray prints each worker's death on stdout, which is for data, and has no switch for it; we count them.
+
+    A Ray that does it elsewhere stays as loud as it is.
+    """
+    with _instead(ray, "worker", "print_to_stdstream", lambda data, *_, **__: _log.debug("%s", data["lines"])):
+        yield
+
+
+@contextlib.contextmanager
+def _instead(ray: Any, module: str, name: str, function: Callable[..., None]) -> Iterator[None]:
+    """Another function in one of Ray's own modules; nothing where this Ray has no such place."""
+    inside = getattr(getattr(ray, "_private", None), module, None)
+    before = getattr(inside, name, None)
+    if inside is None or before is None:
+        yield
+        return
+    setattr(inside, name, function)
     try:
         yield
     finally:
-        inside.print_to_stdstream = before
+        setattr(inside, name, before)
 
 
 def _disconnect(ray: Any) -> None:

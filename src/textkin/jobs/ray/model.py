@@ -7,7 +7,8 @@ from typing import Any
 
 from textkin.errors import EngineError, TextkinError
 from textkin.jobs.ray.pool import DEPTH, Pool
-from textkin.jobs.ray.worker import Recipe
+from textkin.jobs.ray.problems import in_task
+from textkin.jobs.ray.worker import Loaded, Recipe
 from textkin.models.spending import current_spend
 from textkin.types import Embedded, ModelInfo, Progress, Role
 
@@ -24,7 +25,9 @@ class RayModel:
     A block whose worker dies is sent to another. Nothing is kept here: what is embedded is the ledger's.
 
     Attributes:
-        workers: that were asked for.
+        workers: that are used, where there is room for so many.
+        guessed: whether that is what someone else's cluster had room for when the model was made: it stays so when
+            the cluster grows. False: it was asked for, or the cluster is our own.
         in_flight: threads that keep all of them busy.
     """
 
@@ -37,10 +40,12 @@ class RayModel:
         *,
         fingerprint: str | None = None,
         start_timeout: float = START_TIMEOUT,
+        guessed: bool = False,
     ) -> None:
         self._ray = ray
         self._pool = Pool(ray, recipe, workers, gpus, fingerprint, start_timeout)
         self.workers = workers
+        self.guessed = guessed
         self.in_flight = DEPTH * workers
 
     def start(self) -> None:
@@ -50,21 +55,12 @@ class RayModel:
             EngineError: none finds a place, or each one dies.
             ModelError: the model can't be loaded there.
         """
-        with self._pool.worker():
-            pass
+        self._loaded()
 
     @property
     def info(self) -> ModelInfo:
         """What the first worker said of its model."""
-        if self._pool.first is None:
-            self.start()
-        assert self._pool.first is not None
-        return self._pool.first.info
-
-    @property
-    def retries(self) -> int:
-        """Blocks that were sent again, since a worker died with them."""
-        return self._pool.retries
+        return self._loaded().info
 
     @property
     def ready(self) -> int:
@@ -97,28 +93,36 @@ class RayModel:
         """End the workers; threads that wait for one get an `EngineError`."""
         self._pool.close()
 
+    def _loaded(self) -> Loaded:
+        while self._pool.first is None:
+            with self._pool.worker():
+                pass  # whoever gets one has seen the first
+        return self._pool.first
+
     def _ask(self, method: str, texts: list[str], role: Role) -> Any:
         from ray.exceptions import RayError, RayTaskError
 
-        for number in range(1, TRIES + 1):
-            with self._pool.worker() as (worker, actor):
+        tries = 0
+        while True:
+            # Alone, once a worker died with it: whose fault that was shows by who is there when the next one dies.
+            with self._pool.worker(alone=tries > 0) as (worker, actor):
                 host = worker.host
                 try:
                     answer = self._ray.get(getattr(actor, method).remote(texts, role))
                 except RayTaskError as error:
                     if isinstance(error.cause, MemoryError):
                         raise EngineError(f"{host} has too little memory for a block: {error.cause}") from error
-                    raise
+                    raise EngineError(f"{host} could not embed a block: {in_task(error)}") from error
                 except RayError as error:
                     self._pool.lost(worker, actor)
-                    if number == TRIES:
+                    tries += 1
+                    if tries == TRIES:
                         raise EngineError(_given_up(texts, host, error)) from error
                     current_spend().retry()
                     continue
             if isinstance(answer, TextkinError):
                 raise answer
             return answer
-        raise AssertionError("unreachable")
 
 
 def _given_up(texts: list[str], host: str, error: Exception) -> str:

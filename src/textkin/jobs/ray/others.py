@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from textkin.errors import EngineError, InputError
 from textkin.jobs.ray.problems import TOKEN_CURE, connecting
 
 _KNOCK_SECONDS = 5.0
+
+
+def check_token_file() -> None:
+    """Ray ends the whole process at a token file that it can't read.
+
+    Raises:
+        EngineError: RAY_AUTH_TOKEN_PATH names such a file.
+    """
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not named or os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return
+    try:
+        empty = not Path(named).read_bytes().strip()
+    except OSError as error:
+        raise EngineError(f"RAY_AUTH_TOKEN_PATH names a file that can't be read: {error}") from error
+    if empty:
+        raise EngineError(f"{named}, which RAY_AUTH_TOKEN_PATH names, is empty; it must hold the cluster's token")
 
 
 def knock(ray: Any, address: str) -> None:

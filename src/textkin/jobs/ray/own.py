@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import stat
 import tempfile
 import threading
 import time
@@ -53,16 +54,24 @@ def _tidy(home: Path) -> None:
     """Remove what processes that were killed have left; it can hold gigabytes that Ray had moved out of memory."""
     for folder in home.glob(f"{_FOLDER}*"):
         with contextlib.suppress(filelock.Timeout, OSError):
-            # A younger one may be about to be locked.
-            if time.time() - folder.stat().st_mtime > _TIDY_SECONDS:
+            if _is_left(folder.lstat()):
                 with filelock.FileLock(folder / "lock", timeout=0):
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(status: os.stat_result) -> bool:
+    """Whether it is a folder of this user's, no link: anybody can make names in a shared folder.
+
+    A younger one may be about to be locked.
+    """
+    own = status.st_uid == os.getuid() if hasattr(os, "getuid") else True
+    return own and stat.S_ISDIR(status.st_mode) and time.time() - status.st_mtime > _TIDY_SECONDS
 
 
 @contextlib.contextmanager
 def own_token() -> Iterator[None]:
     """A token for a cluster of our own, unless the user has decided; Ray itself would write one into the home."""
-    if "RAY_AUTH_MODE" in os.environ:
+    if os.environ.get("RAY_AUTH_MODE"):
         yield
         return
     kept = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")}

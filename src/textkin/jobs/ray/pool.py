@@ -11,6 +11,7 @@ from typing import Any
 
 from textkin._version import __version__
 from textkin.errors import EngineError, ModelMismatchError, TextkinError
+from textkin.jobs.ray.problems import in_task, last_line
 from textkin.jobs.ray.worker import Encoder, Loaded, Recipe
 from textkin.models.fingerprint import same_vectors
 
@@ -33,6 +34,7 @@ class Worker:
         process: its number there.
         ready: whether blocks may be sent.
         busy: blocks that it has.
+        kept: whether a block waits to have it alone, so that nobody else may send one.
         failed: starts in a row that came to nothing.
         resting: until when (monotonic) nothing is started, after such a start.
     """
@@ -43,6 +45,7 @@ class Worker:
     process: int = 0
     ready: bool = False
     busy: int = 0
+    kept: bool = False
     failed: int = 0
     resting: float = 0.0
 
@@ -52,7 +55,6 @@ class Pool:
 
     Attributes:
         first: what the first worker that was ready said; all others must agree with it.
-        retries: blocks that were sent again, since a worker died with them.
     """
 
     def __init__(
@@ -69,7 +71,6 @@ class Pool:
         self._closed = False
         self._broken: TextkinError | None = None
         self.first: Loaded | None = None
-        self.retries = 0
         # Restarts are ours: a process that takes another's place is checked as the first one was.
         self._encoder = ray.remote(Encoder).options(
             num_cpus=recipe.threads, num_gpus=gpus, max_restarts=0, max_task_retries=0
@@ -91,26 +92,28 @@ class Pool:
         return 0 if self._closed else self._recipe.threads * len(self._workers)
 
     @contextmanager
-    def worker(self) -> Iterator[tuple[Worker, Any]]:
+    def worker(self, *, alone: bool = False) -> Iterator[tuple[Worker, Any]]:
         """The least busy worker, and its actor, for one block; waits until one is free.
+
+        Args:
+            alone: nobody else's block may be there.
 
         Raises:
             EngineError: none finds a place, or each one dies while it starts.
             ModelMismatchError: a worker has another model.
         """
-        chosen, actor = self._take()
+        chosen, actor = self._take(alone)
         try:
             yield chosen, actor
         finally:
             with self._changed:
                 if chosen.actor is actor:
-                    chosen.busy -= 1
-                self._changed.notify()
+                    chosen.busy -= DEPTH if alone else 1
+                self._changed.notify_all()
 
     def lost(self, worker: Worker, actor: Any) -> None:
         """This actor died, or can't be reached, with a block: another takes its place."""
         with self._changed:
-            self.retries += 1
             if worker.actor is actor and not self._closed:
                 self._stop(worker)
             self._changed.notify_all()
@@ -123,27 +126,39 @@ class Pool:
                 self._stop(worker)
             self._changed.notify_all()
 
-    def _take(self) -> tuple[Worker, Any]:
+    def _take(self, alone: bool) -> tuple[Worker, Any]:
+        room = DEPTH if alone else 1
+        mine: Worker | None = None
         with self._changed:
-            while True:
-                if self._closed:
-                    raise EngineError("the cluster was left while work was still to be done")
-                self._look()
-                if self._broken is not None:
-                    raise self._broken
-                free = [worker for worker in self._workers if worker.ready and worker.busy < DEPTH]
-                if free:
-                    chosen = min(free, key=lambda worker: worker.busy)
-                    chosen.busy += 1
-                    return chosen, chosen.actor
-                self._changed.wait(_LOOK_SECONDS)
+            try:
+                while True:
+                    if self._closed:
+                        raise EngineError("the cluster was left while work was still to be done")
+                    self._look()
+                    if self._broken is not None:
+                        raise self._broken
+                    if mine is not None and not mine.ready:
+                        mine.kept, mine = False, None
+                    open_ones = [one for one in self._workers if one.ready and (one is mine or not one.kept)]
+                    if open_ones:
+                        chosen = min(open_ones, key=lambda worker: worker.busy)
+                        if chosen.busy + room <= DEPTH:
+                            chosen.busy += room
+                            return chosen, chosen.actor
+                        if alone and mine is None:
+                            # It gets nothing new until it is empty, or others' blocks would always be first.
+                            chosen.kept, mine = True, chosen
+                    self._changed.wait(_LOOK_SECONDS)
+            finally:
+                if mine is not None:
+                    mine.kept = False
 
     def _look(self) -> None:
         """Start whoever is missing, take note of who has answered."""
         now = time.monotonic()
         for worker in self._workers:
             if worker.actor is None and now >= worker.resting:
-                worker.actor = self._encoder.remote(self._recipe)
+                worker.actor = self._encoder.remote()
                 worker.pending = worker.actor.place.remote()
         owing = {worker.pending: worker for worker in self._workers if worker.pending is not None}
         if owing:
@@ -160,9 +175,10 @@ class Pool:
 
         try:
             answer = self._ray.get(reference)
-        except RayTaskError:
-            # Not one of textkin's errors: a fault in the code, to be shown as it is.
-            raise
+        except RayTaskError as error:
+            # Not one of textkin's errors: onnxruntime's, CUDA's …
+            self._failed(worker, EngineError(f"the model can't be loaded: {in_task(error)}"))
+            return
         except RayError as error:
             self._failed(worker, error)
             return
@@ -176,8 +192,10 @@ class Pool:
                 self._broken = EngineError(
                     f"{host} has textkin {version}, and this process {__version__}; both must be the same"
                 )
+                return
             worker.host, worker.process = host, process
-            worker.pending = worker.actor.load.remote()
+            options = {"threads": self._recipe.threads, **self._recipe.options}
+            worker.pending = worker.actor.load.remote(self._recipe.model, options)
 
     def _check(self, worker: Worker, loaded: Loaded) -> None:
         info = loaded.info
@@ -208,14 +226,19 @@ class Pool:
                 self._broken = type(error)(f"on {host}: {error}")
         elif "ModuleNotFoundError" in str(error) or "RuntimeEnv" in type(error).__name__:
             self._broken = EngineError(
-                f"a worker can't import what it needs ({_last(error)}): install textkin {__version__} on every "
-                "machine of the cluster, or name it in the job's runtime environment, "
+                f"a worker can't import what it needs ({last_line(error)}): install textkin {__version__} on "
+                "every machine of the cluster, or name it in the job's runtime environment, "
                 f'{{"pip": ["textkin=={__version__}"]}}'
+            )
+        elif "creation task" in str(error):
+            self._broken = EngineError(
+                f"a worker can't be made ({last_line(error)}): most likely that machine has another textkin than "
+                f"this process's {__version__}; both must be the same"
             )
         elif worker.failed >= _START_TRIES and not any(one.ready for one in self._workers):
             self._broken = EngineError(
                 f"workers die while they start, {worker.failed} times in a row, the last on "
-                f"{host or 'an unknown machine'}: {_last(error)}. Most often there is too little memory "
+                f"{host or 'an unknown machine'}: {last_line(error)}. Most often there is too little memory "
                 "for so many copies of the model: use fewer workers"
             )
 
@@ -236,9 +259,3 @@ class Pool:
             f"no worker found a place within {self._start_timeout:g} seconds: asked {len(self._workers)} workers, "
             f"{asked} each, and the cluster has {said}. Ask for less, or wait until others are done"
         )
-
-
-def _last(error: Exception) -> str:
-    """The last line of a message that can be a page long."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -29,6 +29,21 @@ def connecting(address: str) -> Iterator[None]:
         raise EngineError(_connection_problem(address, error)) from error
 
 
+def in_task(error: BaseException) -> str:
+    """What went wrong inside a worker, in one line: Ray's own message is a page with the worker's traceback."""
+    cause = getattr(error, "cause", None)
+    if not isinstance(cause, BaseException):
+        return last_line(error)
+    lines = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {lines[0].strip()[:300]}" if lines else type(cause).__name__
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of a message that can be a page long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
 def _whole(error: BaseException | None) -> str:
     """An error with what caused it: Ray says the reason in the last of them only."""
     lines: list[str] = []

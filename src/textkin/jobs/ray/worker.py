@@ -66,21 +66,23 @@ class Loaded:
 
 
 class Encoder:
-    """The actor. Errors that textkin raises come back as values, so that Ray doesn't wrap them."""
+    """The actor. Errors that textkin raises come back as values, so that Ray doesn't wrap them.
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
+    It is made without arguments, and `place` answers with plain values: what another version of textkin can read,
+    too, so that a difference is seen before anything of textkin's own travels.
+    """
+
+    def __init__(self) -> None:
         self._model: Any = None
 
     def place(self) -> Place:
         """Where it runs; answers before the model is loaded."""
         return socket.gethostname(), os.getpid(), __version__
 
-    def load(self) -> Loaded | TextkinError:
-        """Fetch, verify and load the model."""
+    def load(self, model: str, options: Mapping[str, Any]) -> Loaded | TextkinError:
+        """Fetch, verify and load the model; ``options`` are those of `load_model`."""
         try:
-            options = {"threads": self._recipe.threads, **self._recipe.options}
-            self._model = load_model(self._recipe.model, **options).unwrap()
+            self._model = load_model(model, **options).unwrap()
             return Loaded(self._model.info, canary_vectors(self._model))
         except TextkinError as error:
             return _portable(error)

@@ -20,8 +20,10 @@ from textkin.text.digest import text_digest
 from textkin.types import Matrix
 
 TOLERANCE = 1e-5
-IN_FLIGHT = 2 * 512
-"""Texts that a local job has under way at most: two threads with a block of the ledger each."""
+BLOCK = 512
+"""Texts of a block of the ledger at most."""
+IN_FLIGHT = 2 * BLOCK
+"""Texts that a local job has under way at most: two threads with a block each."""
 _COUNTS = (
     "rows",
     "rejected",

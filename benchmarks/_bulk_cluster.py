@@ -15,10 +15,12 @@ from types import TracebackType
 from typing import Any
 
 from _bulk_cases import Place
+from _bulk_checks import BLOCK
 from _bulk_victim import Moment, Victim
 
 _TARGETS = ("driver", "worker", "node")
 _STORE_BYTES = 100_000_000
+_WORKERS = 2
 
 
 class Cluster:
@@ -54,7 +56,14 @@ class Cluster:
     @property
     def options(self) -> list[str]:
         """How the command reaches it."""
-        return ["--engine", "ray", "--address", self._nodes.address, "--workers", "2"]
+        return ["--engine", "ray", "--address", self._nodes.address, "--workers", str(_WORKERS)]
+
+    @property
+    def in_flight(self) -> int:
+        """Texts that are under way at most: each worker has a block, and one that waits for it."""
+        from textkin.jobs.ray.pool import DEPTH
+
+        return DEPTH * _WORKERS * BLOCK
 
     def target(self, chance: random.Random) -> str:
         """What is to be killed next."""

@@ -23,7 +23,6 @@ DTYPES = ("float16", "int8", "binary")
 SECTIONS = ("engine", "peers", "ray", "forms", "memory")
 _BLOCK = 512
 _TUNE = 1000
-_START = 64
 
 
 def in_rounds(ways: dict[str, Callable[[], Measured]], rounds: int) -> dict[str, list[Measured]]:
@@ -147,8 +146,7 @@ def peers(runs: Runs, model: str, python: str, folder: str, rounds: int, report:
 
 
 def ray(runs: Runs, model: str, rounds: int, report: Report) -> None:
-    """The same job on a Ray cluster of this machine; what starting it costs is measured apart."""
-    few = Runs.of(_texts_of(runs)[:_START], _below(runs.folder, "few"))
+    """The same job on a Ray cluster of this machine; what starting it costs is told apart."""
     kinds = {
         "local": ("--engine", "local"),
         f"Ray, 1 worker x {cores()} threads": ("--engine", "ray", "--workers", "1", "--threads", str(cores())),
@@ -157,23 +155,23 @@ def ray(runs: Runs, model: str, rounds: int, report: Report) -> None:
         "local, 1 thread": ("--engine", "local", "--threads", "1"),
     }
 
-    def way(where: Runs, more: tuple[str, ...]) -> Callable[[], Measured]:
-        return lambda: where.job(model, "--no-ledger", *more)
+    def way(more: tuple[str, ...]) -> Callable[[], Measured]:
+        return lambda: runs.job(model, "--no-ledger", *more)
 
-    starts = in_rounds({name: way(few, more) for name, more in kinds.items()}, rounds)
-    whole = in_rounds({name: way(runs, more) for name, more in kinds.items()}, rounds)
-    work = {
-        name: [all_of - start for all_of, start in zip(seconds(whole[name]), seconds(starts[name]), strict=True)]
-        for name in kinds
-    }
+    whole = in_rounds({name: way(more) for name, more in kinds.items()}, rounds)
+    work = {name: [float(run.facts["seconds"]) for run in each] for name, each in whole.items()}
     columns = (
         "",
         "texts/s, whole process",
-        "start, seconds",
-        "texts/s without the start",
+        "start and end, seconds",
+        "texts/s of the work",
         "overhead",
         "peak memory",
     )
+    starts = {
+        name: [all_of - part for all_of, part in zip(seconds(whole[name]), work[name], strict=True)]
+        for name in kinds
+    }
     table = Table(f"{model}: {runs.count:,} texts on one machine", columns)
     names = list(kinds)
     pairs = {names[1]: names[0], names[2]: names[0], names[3]: names[4]}
@@ -188,8 +186,8 @@ def ray(runs: Runs, model: str, rounds: int, report: Report) -> None:
             (
                 name,
                 rate(runs.count, whole[name]),
-                f"{statistics.median(seconds(starts[name])):.1f}",
-                f"{(runs.count - _START) / statistics.median(work[name]):,.0f}",
+                f"{statistics.median(starts[name]):.1f}",
+                f"{runs.count / statistics.median(work[name]):,.0f}",
                 shown,
                 megabytes(max(run.tree_peak for run in whole[name])),
             )
@@ -206,14 +204,15 @@ def ray(runs: Runs, model: str, rounds: int, report: Report) -> None:
     )
     scaling = Ratio.of(work[names[3]], work[names[2]])
     report.notes.append(
-        f"Ray from 1 to {cores()} workers of one thread: {scaling} the texts a second. Start: a process with "
-        f"{_START} texts, which is taken off to see the work alone. Nothing outside the machine takes part."
+        f"Ray from 1 to {cores()} workers of one thread: {scaling} the texts a second. The work is what the "
+        "command itself says it took once the model was loaded; what remains of the whole process is its start "
+        "and end, for Ray that of a cluster and of its workers. Nothing outside the machine takes part."
     )
 
 
 def forms(runs: Runs, model: str, report: Report) -> None:
     """What smaller numbers cost, as the command itself measures it on these texts before it writes."""
-    columns = ("", "bytes a row, the rest included", "by float32's", "recall@10", "best 40 scored again")
+    columns = ("", "bytes a row in all", "by float32's", "recall@10", "best 40 scored again")
     table = Table(f"{model}: numbers in fewer bytes, {runs.count:,} texts", columns)
     whole = 0.0
     for form in ("float32", *DTYPES):

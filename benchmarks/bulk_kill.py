@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from _bulk_cases import Place, Way, lines, repeated, variants
-from _bulk_checks import Known, Onlooker, Output, asked_for, at_end, difference, read_output
+from _bulk_checks import IN_FLIGHT, Known, Onlooker, Output, asked_for, at_end, difference, read_output
 from _bulk_cluster import Cluster
 from _bulk_disks import CASES as DISKS
 from _bulk_disks import broken, in_own_mounts
@@ -137,7 +137,7 @@ def one_round(
                 break
     found.wrong(onlooker.problems)
     found.looked_at += onlooker.seen
-    asked = asked_for(place.log, job.repeated)
+    asked = asked_for(place.log, job.repeated, cluster.in_flight if cluster else IN_FLIGHT)
     found.wrong(asked.problems)
     found.sent += asked.sent
     found.lost += asked.lost

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,13 @@ def test_import_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"numpy", "onnx", "onnxruntime", "tokenizers", "huggingface_hub", "apsw", "rich", "click", "torch"}
     assert heavy.isdisjoint(done.stdout.split())
+
+
+def test_only_its_own_folder_imports_ray() -> None:
+    package = Path(textkin.__file__).parent
+    importing = re.compile(r"^\s*(?:import|from) ray\b|[\"']ray(?:\.\w+)*[\"'],\s*extra", re.MULTILINE)
+    found = {path.parent for path in package.rglob("*.py") if importing.search(path.read_text(encoding="utf-8"))}
+    assert found == {package / "jobs" / "ray"}
 
 
 def test_every_error_stands_in_the_tree_with_its_codes() -> None:

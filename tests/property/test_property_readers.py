@@ -20,7 +20,7 @@ from textkin.text.read import read_inputs
 
 CELL = st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from(' ,;"\n\t|'), max_size=30)
 ROWS = st.lists(st.tuples(CELL, CELL), min_size=1, max_size=8)
-SUFFIXES = [".txt", ".html", ".csv", ".tsv", ".jsonl", ".json", ".parquet", ".csv.gz", ".weird", ""]
+SUFFIXES = [".txt", ".html", ".csv", ".tsv", ".jsonl", ".json", ".parquet", ".csv.gz", ".jsonl.zst", ".weird", ""]
 
 
 @given(rows=ROWS)

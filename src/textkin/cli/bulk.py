@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -15,13 +17,18 @@ from textkin.cli.bulk_progress import shown
 from textkin.cli.fetching import begin, load_with_bar
 from textkin.cli.money import spent_lines, telling_at_a_stop
 from textkin.cli.output import counted, say, talk, write_object
+from textkin.errors import (
+    BudgetError,
+    EngineError,
+    ModelError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
-    from textkin.jobs.bulk.report import BulkOptions, BulkReport
+    from textkin.jobs.bulk.report import BulkOptions, BulkReport, Status
+    from textkin.jobs.bulk.shards import Reject
     from textkin.jobs.ray import RayModel
     from textkin.models.spending import Budget
-
-_TERMINATED: Final = 143
 
 
 def run_bulk(
@@ -35,12 +42,15 @@ def run_bulk(
     engine: dict[str, Any],
     given: dict[str, Any],
     budget: Budget,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Run a job, show how far it is, and say what it did."""
     import dataclasses
 
-    from textkin.jobs.bulk.job import embed_to_folder, embed_to_store
+    from textkin.jobs.bulk.collection import embed_to_store
+    from textkin.jobs.bulk.folder import embed_to_folder
+    from textkin.models.matryoshka import trained_for_it
     from textkin.models.spending import Spend
 
     where, address, workers = given.pop("engine"), given.pop("address"), given.pop("workers")
@@ -48,13 +58,21 @@ def run_bulk(
     engine["batch_tokens"] = given.pop("batch_tokens")
     if where == "local" and address is not None:
         raise click.UsageError("--address goes with --engine ray")
+    if where == "ray" and base_url is not None:
+        raise click.UsageError("--base-url goes with --engine local: a server is asked from here")
+    name = _name if verbose else None
     spend = Spend(budget)
-    with telling_at_a_stop(spend), spend.counting(), stopping() as stop:
+    with _telling_how_to_go_on(out is not None) as began, telling_at_a_stop(spend), spend.counting():
         begin(spend, model)
         with _on_ray(address, workers, model, engine) if where == "ray" else nullcontext() as on_ray:
             loaded = on_ray or load_with_bar(model, base_url=base_url, **engine)
+            if options.dimensions not in (None, loaded.info.dimensions) and not trained_for_it(loaded.info.name):
+                talk(
+                    f"note: it isn't known whether {loaded.info.name} was trained for shorter vectors; judge "
+                    "by the recall that is measured"
+                )
             chosen = dataclasses.replace(options, threads=workers if on_ray is None else on_ray.in_flight)
-            with shown(progress) as show:
+            with stopping(abrupt=on_ray is None) as stop, shown(progress) as show, _stdin(paths) as stdin:
                 if out is not None:
                     report = embed_to_folder(
                         paths,
@@ -62,11 +80,22 @@ def run_bulk(
                         loaded,
                         chosen,
                         stop=stop.event,
-                        progress=show,
+                        progress=_both(began, show),
+                        on_reject=name,
                         on_fidelity=lambda found: talk(f"measured before the first file is written: {found}"),
+                        stdin=stdin,
                     )
                 else:
-                    report = embed_to_store(paths, target or "", loaded, chosen, stop=stop.event, progress=show)
+                    report = embed_to_store(
+                        paths,
+                        target or "",
+                        loaded,
+                        chosen,
+                        stop=stop.event,
+                        progress=_both(began, show),
+                        on_reject=name,
+                        stdin=stdin,
+                    )
     if as_json:
         write_object(report.to_dict())
     else:
@@ -76,16 +105,18 @@ def run_bulk(
             say(line)
     if report.stopped:
         talk(resume_hint(out is not None))
-        raise click.exceptions.Exit(_TERMINATED) if stop.by == signal.SIGTERM else click.Abort()
+        raise click.Abort() if stop.by in (None, signal.SIGINT) else click.exceptions.Exit(128 + stop.by)
 
 
 def report_lines(report: BulkReport) -> Iterator[str]:
     """A report for a person."""
     numbers = f"{report.dimensions:,} numbers ({report.dtype}), made by {report.model}"
-    yield f"{report.place}: {counted(report.rows, 'vector')} of {numbers}" + ("" if report.complete else "; not complete yet")
+    yield f"{report.place}: {counted(report.rows, 'vector')} of {numbers}" + (
+        "" if report.complete else "; not complete yet"
+    )
     work = f"{counted(report.embedded, 'text')} embedded now, {report.from_ledger:,} from the ledger"
     if report.kept:
-        work += f"; {counted(report.kept, 'row')} were complete before"
+        work += f"; {counted(report.kept, 'row was', 'rows were')} complete before"
     yield work
     if report.rejected or report.failed:
         line = f"{counted(report.rejected + report.failed, 'row')} without a vector"
@@ -129,34 +160,82 @@ def _on_ray(
         yield cluster.model(recipe)
 
 
+@contextmanager
+def _stdin(paths: Sequence[str]) -> Iterator[BinaryIO | None]:
+    """Standard input, opened anew: a thread that waits in Python's own would abort the process at its end."""
+    if "-" not in paths:
+        yield None
+        return
+    try:
+        number = sys.stdin.fileno()
+    except (OSError, ValueError, AttributeError):
+        yield None  # not a file: whoever calls this has put something in its place
+        return
+    yield os.fdopen(number, "rb", closefd=False)
+
+
+@contextmanager
+def _telling_how_to_go_on(folder: bool) -> Iterator[threading.Event]:
+    """Where something ends a job that had begun, say how to go on; gives what to set when it has."""
+    began = threading.Event()
+    try:
+        yield began
+    except (BudgetError, EngineError, ModelError, StoreError):
+        if folder and began.is_set():
+            talk("what was embedded is kept; to go on, run the same command with --resume")
+        raise
+
+
+def _both(began: threading.Event, show: Callable[[Status], None] | None) -> Callable[[Status], None]:
+    def told(status: Status) -> None:
+        began.set()
+        if show is not None:
+            show(status)
+
+    return told
+
+
+def _name(reject: Reject) -> None:
+    row = "" if reject.row is None else f" row {reject.row:,}"
+    talk(f"set aside {reject.path}{row}: {reject.reason}")
+
+
 class Stopping:
     """What a signal asks for: an orderly end.
+
+    Args:
+        abrupt: whether a second signal ends the process on the spot, as a kill would; else as Ctrl-C does.
 
     Attributes:
         event: set by the first signal.
         by: its number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, abrupt: bool) -> None:
         self.event = threading.Event()
         self.by: int | None = None
+        self._abrupt = abrupt
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.event.is_set():
+            if self._abrupt:
+                os._exit(128 + number)
             raise KeyboardInterrupt
         self.by = number
         self.event.set()
-        talk("finishing the texts in flight; once more to stop at once")
+        talk("finishing what is on its way, seconds as a rule; once more to stop at once")
 
 
 @contextmanager
-def stopping() -> Iterator[Stopping]:
-    """Ctrl-C and SIGTERM, which schedulers send before they take a machine away, end the job in order."""
-    stop = Stopping()
+def stopping(*, abrupt: bool) -> Iterator[Stopping]:
+    """Ctrl-C, SIGTERM (as schedulers send it before they take a machine away) and SIGHUP end the job in order."""
+    stop = Stopping(abrupt)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield stop
     finally:

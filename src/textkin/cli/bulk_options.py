@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _NAMES: Final = (
-    *("columns", "no_text", "dtype", "dimensions", "shard_rows", "resume", "strict", "max_text"),
+    *("columns", "no_text", "dtype", "dimensions", "shard_rows", "resume", "retry_refused", "strict", "max_text"),
     *("engine", "address", "workers", "batch_tokens", "rank", "world", "progress"),
 )
 
@@ -25,6 +25,11 @@ def bulk_options(command: _Command) -> _Command:
     for option in reversed(
         (
             click.option("--resume", is_flag=True, help="Go on with the job that OUT holds; begin where none is."),
+            click.option(
+                "--retry-refused",
+                is_flag=True,
+                help="With --resume: ask again for texts that the provider refused.",
+            ),
             click.option(
                 "--column",
                 "columns",
@@ -134,6 +139,7 @@ def take_bulk_options(given: dict[str, Any], *, ledger: bool) -> BulkOptions:
         dimensions=given.pop("dimensions"),
         shard_rows=given.pop("shard_rows"),
         resume=given.pop("resume"),
+        retry_refused=given.pop("retry_refused"),
         strict=given.pop("strict"),
         ledger=ledger,
         rank=rank or 0,

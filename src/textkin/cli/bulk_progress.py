@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from textkin.cli.money import dollars
@@ -28,12 +28,12 @@ def shown(form: str) -> Iterator[Callable[[Status], None] | None]:
     if form == "none":
         yield None
     elif form == "json":
-        yield _every(_JSON_EVERY, _write_json)
+        yield from _every(_JSON_EVERY, _write_json, last=True)
     elif sys.stderr.isatty():
         with _bar() as show:
             yield show
     else:
-        yield _every(_PLAIN_EVERY, _write_line)
+        yield from _every(_PLAIN_EVERY, _write_line, last=False)
 
 
 def status_line(facts: dict[str, Any]) -> str:
@@ -67,16 +67,25 @@ def _write_json(status: Status) -> None:
     sys.stderr.flush()
 
 
-def _every(seconds: float, write: Callable[[Status], None]) -> Callable[[Status], None]:
-    last = time.monotonic()
+def _every(seconds: float, write: Callable[[Status], None], *, last: bool) -> Iterator[Callable[[Status], None]]:
+    """Write a status now and then; with ``last`` also the one at the end."""
+    told = time.monotonic()
+    waiting: Status | None = None
 
     def show(status: Status) -> None:
-        nonlocal last
-        if time.monotonic() - last >= seconds:
-            last = time.monotonic()
-            write(status)
+        nonlocal told, waiting
+        waiting = status
+        if time.monotonic() - told >= seconds:
+            told = time.monotonic()
+            waiting = None
+            # Whoever listened may have gone; that ends no job of days.
+            with suppress(OSError):
+                write(status)
 
-    return show
+    yield show
+    if last and waiting is not None:
+        with suppress(OSError):
+            write(waiting)
 
 
 @contextmanager
@@ -90,7 +99,10 @@ def _bar() -> Iterator[Callable[[Status], None]]:
 
         def show(status: Status) -> None:
             total = None if status.share is None else 1.0
-            bar.update(task, total=total, completed=status.share or 0.0, description=status_line(status.to_dict()))
+            with suppress(OSError):
+                bar.update(
+                    task, total=total, completed=status.share or 0.0, description=status_line(status.to_dict())
+                )
 
         yield show
 

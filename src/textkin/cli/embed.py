@@ -76,7 +76,7 @@ def embed(
     textkin embed reviews.jsonl.gz --to postgresql://localhost/reviews
     cat titles.txt | textkin embed - -o titles.npy
     """
-    if (output is None) == (to is None):
+    if (output is None) == (to is None) or "" in (output, to):
         raise click.UsageError("say where to: -o OUT/, -o VECTORS.npy or --to COLLECTION")
     budget = budget_of(options)
     if output is None or not output.lower().endswith(".npy"):
@@ -94,6 +94,7 @@ def embed(
             engine=engine,
             given=options,
             budget=budget,
+            verbose=verbose,
             as_json=as_json,
         )
         return

@@ -152,7 +152,7 @@ def ray(runs: Runs, model: str, rounds: int, report: Report) -> None:
         f"Ray, 1 worker x {cores()} threads": ("--engine", "ray", "--workers", "1", "--threads", str(cores())),
         f"Ray, {cores()} workers x 1 thread": ("--engine", "ray", "--workers", str(cores()), "--threads", "1"),
         "Ray, 1 worker x 1 thread": ("--engine", "ray", "--workers", "1", "--threads", "1"),
-        "local, 1 thread": ("--engine", "local", "--threads", "1"),
+        "local, 1 thread": ("--engine", "local", "--workers", "1", "--threads", "1"),
     }
 
     def way(more: tuple[str, ...]) -> Callable[[], Measured]:

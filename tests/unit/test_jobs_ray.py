@@ -150,7 +150,7 @@ def test_a_block_that_was_lost_gets_a_worker_of_its_own() -> None:
             (kept,) = (worker for worker in pool._workers if worker.kept)
             assert (kept.busy, third.busy) == (1, 2)
             other = threads.submit(taken, pool, False)
-            time.sleep(0.3)
+            time.sleep(0.15)
             assert not alone.done()
             assert not other.done()
         assert other.result(10) == (third, 2)
@@ -262,7 +262,7 @@ class Spoilt(Encoder):
         if "fault" in texts:
             raise RuntimeError("CUDA error: out of memory\nand a page more")
         if "slow" in texts:
-            time.sleep(0.3)
+            time.sleep(0.15)
         return super().embed(texts, role)
 
 
@@ -302,10 +302,10 @@ def test_a_text_that_kills_every_worker_ends_with_an_error_and_no_other_gets_the
 
     with ThreadPoolExecutor(model.in_flight) as threads:
         poisoned = threads.submit(embed_one, "poison")
-        others = [threads.submit(embed_one, "slow") for _ in range(12)]
+        others = [threads.submit(embed_one, "slow") for _ in range(6)]
         with pytest.raises(EngineError, match=r"5 workers died, .* the same 2 texts.*'poison'.*too little memory"):
             poisoned.result()
-        assert [other.result() for other in others] == [2] * 12
+        assert [other.result() for other in others] == [2] * 6
     # Whoever shared a worker with it was sent again once, alone.
     assert 4 <= spend.spent().retries <= 5
     model.close()

@@ -157,7 +157,13 @@ def _on_ray(
     options = {name: value for name, value in engine.items() if value is not None and name != "threads"}
     recipe = Recipe(model or DEFAULT_MODEL, options, threads=engine["threads"] or 1)
     with connect(address, workers) as cluster:
-        yield cluster.model(recipe)
+        loaded = cluster.model(recipe)
+        if loaded.guessed:
+            talk(
+                f"{counted(loaded.workers, 'worker')}, as the cluster has room for now; --workers N asks for "
+                "more, and lets it grow"
+            )
+        yield loaded
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from textkin._stages import stage
-from textkin.errors import BadVectorsError, InputError
+from textkin.errors import InputError
+from textkin.ledger.answers import checked, rows_of_answer
 from textkin.ledger.budgeting import affordable, set_aside
 from textkin.ledger.database import Ledger
 from textkin.ledger.entries import Remembered
@@ -20,9 +20,7 @@ from textkin.models.fingerprint import canary_vectors
 from textkin.models.spending import Spend, current_spend
 from textkin.text.digest import text_digest, well_formed
 from textkin.types import Embedded, Matrix, Model, ModelInfo, PartwiseModel, Progress, Role
-from textkin.vectors.similarity import normalize
 
-_UNIT_TOLERANCE = 1e-6
 _FIRST_BLOCK = 64
 _LEAST_BLOCK = 16
 _BLOCK_SECONDS = 2.0
@@ -173,7 +171,7 @@ def _keep(
         place for place in range(len(part)) if place not in answer.failed and place not in answer.unanswered
     ]
     if len(answered) < len(part):
-        answer = _rows(answer, answered)
+        answer = rows_of_answer(answer, answered)
         part, owners = [part[place] for place in answered], [owners[place] for place in answered]
     vectors = checked(answer, [name_of(rows[0]) for rows in owners], info.name, info.dimensions)
     if ledger is not None and part:
@@ -236,55 +234,6 @@ def _answers(
 def _uncounted(answer: Embedded) -> int:
     """Tokens that the model didn't count on the `Spend` itself."""
     return int(np.sum(answer.tokens)) if answer.billed is None else 0
-
-
-def _rows(answer: Embedded, kept: Sequence[int]) -> Embedded:
-    """Only those rows of an answer."""
-    place_of = {row: place for place, row in enumerate(kept)}
-    return Embedded(
-        vectors=answer.vectors[list(kept)],
-        tokens=answer.tokens[list(kept)],
-        truncated=tuple(place_of[row] for row in answer.truncated if row in place_of),
-        stopped=answer.stopped,
-    )
-
-
-def checked(answer: Embedded, texts: Sequence[str], name: str, dimensions: int) -> Matrix:
-    """A model's answer as unit rows of float32.
-
-    Args:
-        answer: of the model.
-        texts: how each text is named in the message.
-        name: the model's.
-        dimensions: what it promised.
-
-    Raises:
-        BadVectorsError: naming the first text whose row can't be used.
-    """
-    given = np.asarray(answer.vectors)
-    if not texts and given.shape == (0, dimensions):
-        return np.zeros((0, dimensions), dtype=np.float32)
-    if given.shape != (len(texts), dimensions) or given.dtype.kind != "f":
-        raise BadVectorsError(
-            f"{name} was sent {len(texts)} texts, beginning with {texts[0]}, and answered with "
-            f"{given.dtype} of shape {given.shape} instead of floats of shape {(len(texts), dimensions)}"
-        )
-    if len(answer.tokens) != len(texts):
-        raise BadVectorsError(f"{name} gave {len(answer.tokens)} token counts for {len(texts)} texts")
-    vectors = np.ascontiguousarray(given, dtype=np.float32)
-    lengths: npt.NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", given, given, dtype=np.float64))
-    bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0) & np.isfinite(vectors).all(axis=1)))
-    if len(bad):
-        kind = "a zero vector" if lengths[bad[0]] == 0 else "NaN or infinity"
-        raise BadVectorsError(
-            f"{name} answered {texts[bad[0]]} with {kind}; nothing of this block was kept. "
-            "Leave that text out, or use another model"
-        )
-    off = np.abs(lengths - 1) > _UNIT_TOLERANCE
-    if off.any():
-        vectors = np.array(vectors)
-        vectors[off] = normalize(given[off])
-    return vectors
 
 
 class _Work:

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,46 @@ def test_parquet_columns_keep_their_types(tmp_path: Path) -> None:
     found = table_of(tmp_path / "out")
     for name in ("when", "tags", "small"):
         assert found[name].combine_chunks() == table[name].combine_chunks()
+
+
+def test_a_second_run_keeps_columns_of_all_types(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "text": [f"text {n}" for n in range(50)],
+            "day": pa.array(range(50), pa.date32()),
+            "when": pa.array(range(50), pa.timestamp("us")),
+            "price": pa.array([Decimal(n) for n in range(50)], pa.decimal128(9, 2)),
+            "tags": pa.array([["a"]] * 50, pa.list_(pa.string())),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    options: dict[str, Any] = {"columns": ("*",), "read": ReadOptions(), "shard_rows": 20}
+    embed(tmp_path / "a.parquet", tmp_path / "out", **options)
+    report = embed(tmp_path / "a.parquet", tmp_path / "out", resume=True, **options)
+    assert (report.rows, report.kept, report.rejected) == (50, 50, 0)
+    found = table_of(tmp_path / "out")
+    for name in ("day", "when", "price", "tags"):
+        assert found[name].combine_chunks() == table[name].combine_chunks()
+
+
+def test_rows_that_all_turn_bad_replace_nothing(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", rows(100))
+    embed(source, tmp_path / "out", shard_rows=30)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*.parquet")}
+    (tmp_path / "out" / "_manifest.json").unlink()
+    write(source, [{"id": f"r{n}", "text": None} for n in range(100)])
+    with pytest.raises(InputError, match="stays as it is"):
+        embed(source, tmp_path / "out", shard_rows=30, resume=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*.parquet")} == before
+
+
+def test_ranks_one_after_the_other_follow_an_input_that_has_grown(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", rows(500))
+    for count in (500, 800):
+        write(source, rows(count))
+        done = [embed(source, tmp_path / "out", rank=rank, world=2, resume=True).complete for rank in range(2)]
+        assert done == [False, True]
+    assert table_of(tmp_path / "out").num_rows == 800
 
 
 def test_csv_columns_are_typed_as_a_whole(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -50,7 +50,7 @@ def run_bulk(
 
     from textkin.jobs.bulk.collection import embed_to_store
     from textkin.jobs.bulk.folder import embed_to_folder
-    from textkin.models.matryoshka import trained_for_it
+    from textkin.models.matryoshka import may_truncate, trained_for_it
     from textkin.models.spending import Spend
 
     where, address, workers = given.pop("engine"), given.pop("address"), given.pop("workers")
@@ -66,13 +66,15 @@ def run_bulk(
         begin(spend, model)
         with _on_ray(address, workers, model, engine) if where == "ray" else nullcontext() as on_ray:
             loaded = on_ray or load_with_bar(model, base_url=base_url, **engine)
-            if options.dimensions not in (None, loaded.info.dimensions) and not trained_for_it(loaded.info.name):
+            asked = options.dimensions or loaded.info.dimensions
+            unknown = asked < loaded.info.dimensions and not trained_for_it(loaded.info.name)
+            if unknown and may_truncate(loaded.info.name, asked) is None:
                 talk(
                     f"note: it isn't known whether {loaded.info.name} was trained for shorter vectors; judge "
                     "by the recall that is measured"
                 )
             chosen = dataclasses.replace(options, threads=workers if on_ray is None else on_ray.in_flight)
-            with stopping(abrupt=on_ray is None) as stop, shown(progress) as show, _stdin(paths) as stdin:
+            with stopping(began, abrupt=on_ray is None) as stop, shown(progress) as show, _stdin(paths) as stdin:
                 if out is not None:
                     report = embed_to_folder(
                         paths,
@@ -119,18 +121,17 @@ def report_lines(report: BulkReport) -> Iterator[str]:
         work += f"; {counted(report.kept, 'row was', 'rows were')} complete before"
     yield work
     if report.rejected or report.failed:
-        line = f"{counted(report.rejected + report.failed, 'row')} without a vector"
+        line = f"{counted(report.rejected + report.failed, 'row or file', 'rows or files')} without a vector"
         if report.failed:
             line += f", {report.failed:,} of them refused by the model's provider"
         yield line + (f": {report.rejects} names each with the reason" if report.rejects else "")
+    if report.complete and not report.rows:
+        yield "warning: not one row could be used"
     if report.truncated:
-        yield f"{counted(report.truncated, 'text')} longer than the model reads: only the beginning counts" + (
-            " (column truncated)"
-        )
+        yield f"{counted(report.truncated, 'text')} longer than the model reads: only the beginning counts"
     if report.duplicate_ids:
         named = ", ".join(map(repr, report.duplicate_ids_first[:5]))
-        such = f", such as {named}" if named else "; the last row of each id stays"
-        yield f"warning: {counted(report.duplicate_ids, 'row')} with an id that came before{such}"
+        yield f"warning: {counted(report.duplicate_ids, 'row')} with an id that came before, such as {named}"
     if report.fidelity is not None:
         yield str(report.fidelity["text"])
     new = report.embedded + report.from_ledger
@@ -210,6 +211,7 @@ class Stopping:
     """What a signal asks for: an orderly end.
 
     Args:
+        began: set once texts are being embedded.
         abrupt: whether a second signal ends the process on the spot, as a kill would; else as Ctrl-C does.
 
     Attributes:
@@ -217,7 +219,8 @@ class Stopping:
         by: its number.
     """
 
-    def __init__(self, abrupt: bool) -> None:
+    def __init__(self, began: threading.Event, abrupt: bool) -> None:
+        self._began = began
         self.event = threading.Event()
         self.by: int | None = None
         self._abrupt = abrupt
@@ -228,14 +231,19 @@ class Stopping:
                 os._exit(128 + number)
             raise KeyboardInterrupt
         self.by = number
+        if not self._began.is_set():
+            # Nothing is on its way: it may wait for an input that says nothing.
+            raise SystemExit(128 + number)
         self.event.set()
-        talk("finishing what is on its way, seconds as a rule; once more to stop at once")
+        # The terminal may be what has just gone; and what is interrupted may be a write to it.
+        with suppress(OSError, RuntimeError):
+            talk("finishing what is on its way, seconds as a rule; once more to stop at once")
 
 
 @contextmanager
-def stopping(*, abrupt: bool) -> Iterator[Stopping]:
+def stopping(began: threading.Event, *, abrupt: bool) -> Iterator[Stopping]:
     """Ctrl-C, SIGTERM (as schedulers send it before they take a machine away) and SIGHUP end the job in order."""
-    stop = Stopping(abrupt)
+    stop = Stopping(began, abrupt)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

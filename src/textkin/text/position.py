@@ -47,7 +47,7 @@ class Position:
         """The file that was opened last has been read, or given up."""
         self._before += self._size if self._size is not None else self._at()
         self._size, self._file, self._reached = 0, None, 0
-        self.row()
+        self.tell()
 
     def rows(self, rows: Rows) -> Rows:
         """The same rows, reported now and then."""

@@ -12,6 +12,7 @@ from textkin.jobs.bulk.place import WORK, Place, read_json, write_json
 from textkin.models.spending import Spent
 
 _RUNS: Final = f"{WORK}/runs"
+_NAMES: Final = frozenset({"embedded", "from_ledger", "tokens", "lost_tokens", "dollars"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,11 @@ class RunAccount:
 
 def account_of(place: Place) -> Account:
     """The sums."""
-    found: list[dict[str, Any]] = [
-        facts for name in sorted(place.sizes(_RUNS)) if (facts := read_json(place, f"{_RUNS}/{name}")) is not None
-    ]
+    found: list[dict[str, Any]] = []
+    for name in sorted(place.sizes(_RUNS)):
+        facts = read_json(place, f"{_RUNS}/{name}")
+        if facts is not None and facts.keys() >= _NAMES:
+            found.append(facts)
     prices = [facts["dollars"] for facts in found]
     return Account(
         runs=len(found),

@@ -95,6 +95,7 @@ def _check(options: BulkOptions) -> None:
         "--dimensions": options.dimensions is not None,
         "--no-text": not options.text,
         "--world": options.world > 1,
+        "--retry-refused": options.retry_refused,
     }
     wrong = [name for name, is_given in given.items() if is_given]
     if wrong:

@@ -1,4 +1,4 @@
-"""Which rows have an id that came before in this run, in constant memory: 8 bytes an id, in a file."""
+"""Which rows have an id that came before in this run, in constant memory: by digests in a file."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from textkin.jobs.bulk.columns import Columns
 from textkin.jobs.bulk.ids import names_of, seen_ids
 from textkin.jobs.bulk.manifest import (
     FORMAT,
+    NEW,
     REJECTS,
     VERSION,
     Marker,
@@ -92,7 +93,6 @@ def write_manifest(
     """
     sums = totals(markers)
     account = account_of(place)
-    publish(place, markers)
     place.write(REJECTS, lambda file: _gather(place, markers, file))
     twice, named = _twice(place, markers) if check_ids else (0, [])
     facts = {
@@ -123,6 +123,7 @@ def write_manifest(
         "seconds": round(seconds, 3),
         "shards": [asdict(marker) for marker in markers],
     }
+    publish(place, markers)
     write_json(place, MANIFEST, facts)
     remove_stale(place, markers)
     return facts
@@ -141,12 +142,13 @@ def _gather(place: Place, markers: Sequence[Marker], file: BinaryIO) -> None:
 
 def _twice(place: Place, markers: Sequence[Marker]) -> tuple[int, list[str]]:
     parquet = require("pyarrow.parquet", extra="bulk")
+    waiting = place.sizes(NEW)
 
     def batches() -> Iterator[list[str]]:
         for marker in markers:
             if marker.file is None:
                 continue
-            with place.open(marker.file) as source:
+            with place.open(f"{NEW}/{marker.file}" if marker.file in waiting else marker.file) as source:
                 for batch in parquet.ParquetFile(source).iter_batches(columns=[ID]):
                     yield batch.column(0).to_pylist()
 

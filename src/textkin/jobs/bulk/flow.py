@@ -89,7 +89,6 @@ class Flow:
         self._flying: set[bytes] = set()
         self.active: deque[Work] = deque()
         self.digests: list[str] = []
-        self.readable = 0
         self._read = self._total = 0
         self._passed = 0.0
         self.tally = Tally()
@@ -102,10 +101,9 @@ class Flow:
                 return
             self.digests.append(shard.digest)
             span = self._span(shard)
-            self.readable += len(shard.rows)
             if not self._mine(shard.number):
                 self._pass(span)
-                continue
+                return
             places = self._sink.missing(shard)
             self.tally.rejected += len(shard.rejects)
             if places is None:
@@ -113,7 +111,7 @@ class Flow:
                 self.tally.rows += len(shard.rows) + len(shard.rejects)
                 self.tally.shards += 1
                 self._pass(span)
-                continue
+                return
             self._begin(shard, places, span)
 
     def next_chunk(self, size: int) -> Chunk | None:

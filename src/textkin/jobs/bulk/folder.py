@@ -80,7 +80,7 @@ def embed_to_folder(
     """
     options = options or BulkOptions()
     place = place_of(out, str(options.rank))
-    there = _found(place, options.resume)
+    there = _found(place, options)
     loaded = load_model(model)
     _check_output(options, loaded.info)
     with ExitStack() as stack:
@@ -110,20 +110,21 @@ def embed_to_folder(
             dimensions=settings.dimensions,
             kind=options.dtype,
         )
+        published = place.read(MANIFEST) is not None
         sink = ShardSink(
             place,
             schema,
             options.dtype,
             settings.dimensions,
             costs.look_at,
-            published=place.read(MANIFEST) is not None,
+            published=published,
             again=options.retry_refused,
         )
         outcome = work.run(rows, sink, ledger, settings.shard_rows, settings.seed())
         facts: Mapping[str, Any] = {}
         if not outcome.stopped:
-            _refuse_nothing(outcome, sink, place, paths)
-            if end_rank(place, options.rank, options.world, outcome.digests):
+            _refuse_nothing(outcome, place, paths)
+            if end_rank(place, options.rank, options.world, outcome.digests, published=published):
                 facts = write_manifest(
                     place,
                     complete_markers(place, outcome.digests),
@@ -170,18 +171,21 @@ def _settings(info: ModelInfo, options: BulkOptions, columns: Columns) -> Settin
         dtype=options.dtype,
         wanted=options.columns,
         columns=columns.to_text(),
+        text_columns=options.read.text_columns,
+        id_column=options.read.id_column,
         text=options.text,
         shard_rows=options.shard_rows or usual_rows(info.dimensions),
         world=options.world,
     )
 
 
-def _found(place: Place, resume: bool) -> Settings | None:
+def _found(place: Place, options: BulkOptions) -> Settings | None:
     """The settings of the job that is there.
 
     Raises:
         InputError: it may not be gone on with, or something else is there.
     """
+    resume = options.resume
     names = place.sizes()
     there = read_settings(place)
     begun = bool(place.sizes(MARKERS))
@@ -190,6 +194,8 @@ def _found(place: Place, resume: bool) -> Settings | None:
             f"{place.name} holds the output of a job that is complete; add --resume to bring it up to date "
             "with its inputs, or name another folder"
         )
+    if not resume and options.world > 1:
+        resume = True  # another rank has begun it
     if not resume and begun:
         raise InputError(
             f"{place.name} holds a job that was begun; add --resume to go on with it, or name another folder"
@@ -206,17 +212,12 @@ def _found(place: Place, resume: bool) -> Settings | None:
     return None
 
 
-def _refuse_nothing(outcome: Outcome, sink: ShardSink, place: Place, paths: Sequence[str | Path]) -> None:
+def _refuse_nothing(outcome: Outcome, place: Place, paths: Sequence[str | Path]) -> None:
     """An input without a text is more likely one that isn't there now than the wish for an empty output.
 
     Raises:
-        InputError: nothing was read, or nothing but rows that can't be used where there were others before.
+        InputError: nothing was read.
     """
     named = ", ".join(shown_inputs(paths)) or "no input"
     if not outcome.digests:
         raise InputError(f"no text was found in {named}, so {place.name} stays as it is")
-    if not outcome.readable and any(marker.rows for marker in sink.markers.values()):
-        raise InputError(
-            f"not one row of {named} can be used now, and {place.name} has vectors of earlier ones: it stays "
-            "as it is. Write to another folder if that is what you want"
-        )

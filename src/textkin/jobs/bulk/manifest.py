@@ -67,6 +67,8 @@ class Settings:
         dtype: ``float32``, ``float16``, ``int8`` or ``binary``.
         wanted: columns as the user asked for them.
         columns: what became of them, as `Columns.to_text`.
+        text_columns: that hold the text, as the user named them; empty: found by their usual names.
+        id_column: that holds the ids; None: ``FILE:ROW``.
         text: whether texts are written.
         shard_rows: rows of a shard, rejects counted.
         world: how many processes share the work.
@@ -78,6 +80,8 @@ class Settings:
     dtype: str
     wanted: tuple[str, ...]
     columns: str
+    text_columns: tuple[str, ...]
+    id_column: str | None
     text: bool
     shard_rows: int
     world: int
@@ -92,6 +96,8 @@ _OPTIONS: Final = {
     "dimensions": "--dimensions",
     "dtype": "--dtype",
     "wanted": "--column",
+    "text_columns": "--text-column",
+    "id_column": "--id-column",
     "text": "--no-text",
     "shard_rows": "--shard-rows",
     "world": "--world",
@@ -124,7 +130,8 @@ def read_settings(place: Place) -> Settings | None:
     check_version(facts, f"{place.name}/{JOB}")
     try:
         found = {field.name: facts[field.name] for field in dataclasses.fields(Settings)}
-        settings = Settings(**found | {"wanted": tuple(found["wanted"])})
+        lists = {name: tuple(found[name]) for name in ("wanted", "text_columns")}
+        settings = Settings(**found | lists)
         if not isinstance(settings.model, str) or not isinstance(settings.fingerprint, str):
             raise TypeError("model and fingerprint must be strings")
         Columns.from_text(settings.columns)
@@ -164,7 +171,7 @@ def refuse_other(place: Place, there: Settings, now: Settings) -> None:
 
 def _said(settings: Settings, name: str) -> str:
     value = getattr(settings, name)
-    return (" ".join(value) or "none") if isinstance(value, tuple) else str(value)
+    return (" ".join(value) or "none") if isinstance(value, tuple) else str(value or "none")
 
 
 def check_version(facts: Mapping[str, Any], name: str) -> None:
@@ -228,8 +235,14 @@ def publish(place: Place, markers: Iterable[Marker]) -> None:
     """Put the files that wait for the manifest in their places."""
     waiting = place.sizes(NEW)
     for marker in markers:
-        if marker.file is not None and marker.file in waiting:
+        if marker.file is None or marker.file not in waiting:
+            continue
+        try:
             place.move(f"{NEW}/{marker.file}", marker.file)
+        except StoreError:
+            # Another rank that came to its end at the same time may have moved it.
+            if place.sizes().get(marker.file) != marker.bytes:
+                raise
 
 
 def remove_stale(place: Place, keep: Iterable[Marker]) -> None:

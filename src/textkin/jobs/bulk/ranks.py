@@ -17,7 +17,7 @@ def begin_rank(place: Place, rank: int) -> None:
     place.remove(_name(rank))
 
 
-def end_rank(place: Place, rank: int, world: int, digests: Sequence[str]) -> bool:
+def end_rank(place: Place, rank: int, world: int, digests: Sequence[str], *, published: bool) -> bool:
     """A rank has come to its end; returns whether all have.
 
     Args:
@@ -25,9 +25,10 @@ def end_rank(place: Place, rank: int, world: int, digests: Sequence[str]) -> boo
         rank: from 0.
         world: how many there are.
         digests: of all shards of the input, as this rank read it.
+        published: whether a manifest stood when it began: then another rank's word may be of that round.
 
     Raises:
-        StoreError: another rank read another input; names it.
+        StoreError: another rank of the same round read another input; names it.
     """
     seen = hashlib.sha256("\n".join(digests).encode()).hexdigest()
     write_json(place, _name(rank), {"world": world, "shards": len(digests), "input": seen})
@@ -35,6 +36,8 @@ def end_rank(place: Place, rank: int, world: int, digests: Sequence[str]) -> boo
     for other in range(world):
         facts = read_json(place, _name(other))
         if facts is None or facts.get("world") != world:
+            continue
+        if facts["input"] != seen and published:
             continue
         if facts["input"] != seen:
             raise StoreError(

@@ -19,7 +19,7 @@ from typing import Any, Final
 import filelock
 
 from textkin._places import data_folder
-from textkin.errors import StoreError, StoreLockedError
+from textkin.errors import InputError, ModelMismatchError, StoreError, StoreLockedError
 from textkin.jobs.bulk.place import LocalPlace, Place
 from textkin.stores.problems import from_system
 from textkin.stores.resolve import is_database, without_password
@@ -113,16 +113,44 @@ class Registered:
     def __init__(self, folder: Path | None, entry: Entry) -> None:
         self._folder = folder
         self.entry = entry
+        self.told = False
+        self._before = self._read_before()
         self.ended: str | None = None
         self._keep(_ENTRY, asdict(entry))
+        # What an earlier run told last says nothing about this one.
+        self._keep(_PROGRESS, {})
 
     def tell(self, progress: Mapping[str, Any]) -> None:
         """How far it is."""
+        self.told = True
         self._keep(_PROGRESS, progress)
 
     def end(self, how: str | None) -> None:
         """It is over."""
         self._keep(_ENTRY, asdict(replace(self.entry, ended=how, finished=_now())))
+
+    def take_back(self) -> None:
+        """It was refused before it did anything: the list is as it was."""
+        if self._folder is None:
+            return
+        for path, data in self._before.items():
+            with contextlib.suppress(OSError):
+                if data is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    path.write_bytes(data)
+
+    def _read_before(self) -> dict[Path, bytes | None]:
+        if self._folder is None:
+            return {}
+        found: dict[Path, bytes | None] = {}
+        for kind in (_ENTRY, _PROGRESS):
+            path = self._folder / _file(kind, self.entry.rank)
+            try:
+                found[path] = path.read_bytes()
+            except OSError:
+                found[path] = None
+        return found
 
     def _keep(self, kind: str, facts: Mapping[str, Any]) -> None:
         if self._folder is None:
@@ -165,6 +193,15 @@ def registered(place: Place | str, inputs: Sequence[str], model: str, rank: int 
         job = Registered(folder, entry)
         try:
             yield job
+        except (KeyboardInterrupt, SystemExit):
+            job.end("stopped")
+            raise
+        except (InputError, ModelMismatchError) as error:
+            if job.told:
+                job.end(f"{type(error).__name__}: {error}")
+            else:
+                job.take_back()
+            raise
         except BaseException as error:
             job.end(f"{type(error).__name__}: {error}")
             raise

@@ -23,7 +23,8 @@ _LOOK: Final = 1000
 
 
 _At: TypeAlias = tuple[str, int | None]
-_Item: TypeAlias = tuple[Record, Mapping[str, Any], _At]
+_Item: TypeAlias = tuple[Record, Mapping[str, Any], _At, Mapping[str, Any]]
+_NO_TABLE: Final[Mapping[str, Any]] = {}
 
 
 class RowReader:
@@ -62,7 +63,7 @@ class RowReader:
         self._on_reject = on_reject
         self._typed = {one.name for one in wanted if one.type}
         self._types: dict[str, Any] = {}
-        self._as_read: frozenset[str] = frozenset()
+        self._kinds: Mapping[str, Any] = {}
         self._values: Mapping[str, Any] = {}
         self._at: _At | None = None
         self._skipped = Spill()
@@ -86,24 +87,23 @@ class RowReader:
         metadata = [item[0].metadata for item in first if isinstance(item, tuple)]
         self.columns = known or decide(wanted, self._types, metadata, OWN)
         self._decided = self.columns
-        self._as_read = frozenset(
-            field.name
-            for field in self.columns.schema
-            if exact and field.name not in self._typed and self._types.get(field.name) == field.type
-        )
         self._stream = itertools.chain(first, items)
 
     def __iter__(self) -> Iterator[Row | Reject]:
+        seen: Mapping[str, Any] | None = None
+        as_read: frozenset[str] = frozenset()
         for item in self._stream:
             if isinstance(item, Skipped):
                 yield self._checked(Reject(item.path, item.row, item.id, item.reason), item)
                 continue
-            record, values, (path, number) = item
+            record, values, (path, number), kinds = item
             if not self.columns.names:
                 yield Row(record.id, record.text, (), path, number)
                 continue
+            if kinds is not seen:
+                seen, as_read = kinds, self._read_as_is(kinds)
             found = {
-                name: values.get(name) if name in self._as_read else record.metadata.get(name)
+                name: values.get(name) if name in as_read else record.metadata.get(name)
                 for name in self.columns.names
             }
             try:
@@ -113,6 +113,14 @@ class RowReader:
                 continue
             yield Row(record.id, record.text, kept, path, number)
 
+    def _read_as_is(self, kinds: Mapping[str, Any]) -> frozenset[str]:
+        """The columns that a table has in the very type that is kept: their values need no turning."""
+        return frozenset(
+            field.name
+            for field in self.columns.schema
+            if self._exact and field.name not in self._typed and kinds.get(field.name) == field.type
+        )
+
     def _items(self, records: Iterator[Record]) -> Iterator[Skipped | _Item]:
         while True:
             self._values, self._at = {}, None
@@ -120,7 +128,10 @@ class RowReader:
             yield from self._skipped.taken()
             if record is None:
                 return
-            yield record, self._values, self._at or (record.id, None)
+            if self._at is None:
+                yield record, {}, (record.id, None), _NO_TABLE
+            else:
+                yield record, self._values, self._at, self._kinds
 
     def _checked(self, reject: Reject, skipped: Skipped | None) -> Reject:
         # A file of a folder that never was ours is no bad row.
@@ -144,6 +155,7 @@ class RowReader:
     def _table(self, name: str, types: Mapping[str, Any]) -> None:
         """Learn the types that a table's format knows, and refuse those that don't fit what was decided."""
         types = {column: _arrow(kind) for column, kind in types.items()}
+        self._kinds = types
         if self._decided is None:
             for column, kind in types.items():
                 self._types.setdefault(column, kind)

@@ -27,13 +27,11 @@ class Outcome:
         tally: what it did.
         digests: of the shards of the input, by number, as far as it was read.
         stopped: whether it was asked to stop before its end.
-        readable: rows of the whole input that can be embedded, those of other processes included.
     """
 
     tally: Tally
     digests: tuple[str, ...]
     stopped: bool
-    readable: int
 
 
 def run(
@@ -112,6 +110,9 @@ def run(
                     while len(futures) < pace.in_flight and (chunk := flow.next_chunk(pace.size)) is not None:
                         chunk.began = time.monotonic()
                         futures[pool.submit(encode, chunk.texts, chunk.ids)] = chunk
+                else:
+                    # What has not begun is not begun any more.
+                    futures = {future: chunk for future, chunk in futures.items() if not future.cancel()}
                 if not futures and (stopping or (reader.finished and not flow.active)):
                     break
                 if futures:
@@ -153,4 +154,4 @@ def run(
     if interrupt is not None:
         raise interrupt
     complete = reader.finished and not flow.active and not stop.is_set()
-    return Outcome(flow.tally, tuple(flow.digests), not complete, flow.readable)
+    return Outcome(flow.tally, tuple(flow.digests), not complete)

@@ -107,12 +107,22 @@ class ShardSink:
         self._dimensions = dimensions
         self._before_first = before_first
         self.markers: dict[int, Marker] = {marker.number: marker for marker in read_markers(place)}
+        self._had_rows = any(marker.rows for marker in self.markers.values())
+        self._readable = False
 
     def missing(self, shard: Shard) -> list[int] | None:
         known = self.markers.get(shard.number)
         same = known is not None and known.digest == shard.digest and not (self._again and known.failed)
         if same and known is not None and whole(self._place, known):
+            self._readable = self._readable or bool(shard.rows)
             return None
+        self._readable = self._readable or bool(shard.rows)
+        if not self._readable and self._had_rows:
+            raise InputError(
+                f"not one of the first {len(shard.rejects):,} rows can be used now ({shard.rejects[0].reason}), "
+                f"and {self._place.name} has vectors of earlier ones: it stays as it is. Is the input what it "
+                "was? If this is meant, write to another folder"
+            )
         return list(range(len(shard.rows)))
 
     def write(self, finished: Finished) -> None:

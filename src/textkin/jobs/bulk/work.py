@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from textkin._stages import StageClock, shares
-from textkin.errors import CorruptStoreError, ForeignFileError
+from textkin.errors import CorruptStoreError, ForeignFileError, TextkinError
 from textkin.jobs.bulk.accounts import RunAccount
 from textkin.jobs.bulk.columns import Columns, parse_wanted
 from textkin.jobs.bulk.flow import Tally
@@ -119,8 +119,7 @@ class Work:
                 ahead=3 + pace.in_flight * pace.most // size,
             )
         finally:
-            if self._account is not None:
-                self._account.write(self._tally, self._spend.spent())
+            self._keep_account()
 
     def report(
         self,
@@ -193,12 +192,18 @@ class Work:
         status = Status(tally, now, now - began, share, before, self._spend.spent(), self._clock.seconds())
         if self._progress is not None:
             self._progress(status)
-        if now - self._last >= _TOLD_EVERY:
+        if now - self._last >= _TOLD_EVERY and (tally.rows or tally.rejected):
             self._last = now
             self._registered.tell(status.to_dict())
-        if self._account is not None and now - self._accounted >= _ACCOUNTED_EVERY:
+        if now - self._accounted >= _ACCOUNTED_EVERY:
             self._accounted = now
-            self._account.write(tally, status.spent)
+            self._keep_account()
+
+    def _keep_account(self) -> None:
+        """Write down what was spent; of a place that can't be written the next file will tell."""
+        if self._account is not None:
+            with suppress(TextkinError):
+                self._account.write(self._tally, self._spend.spent())
 
 
 def shown_inputs(paths: Sequence[str | Path]) -> list[str]:

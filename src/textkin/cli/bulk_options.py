@@ -56,7 +56,7 @@ def bulk_options(command: _Command) -> _Command:
                 "--shard-rows",
                 type=click.IntRange(min=1),
                 metavar="N",
-                help="Rows of a file. [default: as many as make about 50 MB of vectors]",
+                help="Rows of a file. [default: 16,384; fewer for long vectors]",
             ),
             click.option(
                 "--max-text",

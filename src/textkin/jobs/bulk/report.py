@@ -23,7 +23,7 @@ class BulkOptions:
         text: whether the texts are written.
         dtype: how numbers are written: ``float32``, ``float16``, ``int8`` or ``binary``.
         dimensions: of the vectors that are written; None: the model's.
-        shard_rows: rows of a file; None: as many as take about 50 MB of vectors.
+        shard_rows: rows of a file; None: 16,384, or fewer for long vectors.
         resume: go on with what is there; else the folder has to be empty.
         retry_refused: ask again for the texts that a model's provider refused in earlier runs.
         strict: end at the first row that can't be used.

@@ -10,7 +10,7 @@ from typing import Any, Final
 SHARD_BYTES: Final = 128_000_000
 """Characters of texts and values after which a shard is full, however few rows it has."""
 _VECTOR_BYTES: Final = 50_000_000
-_LEAST, _MOST = 1024, 65_536
+_LEAST, _MOST = 1024, 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,10 @@ class Shard:
 
 
 def usual_rows(dimensions: int) -> int:
-    """Rows of a shard whose vectors take about 50 MB as float32: a power of two."""
+    """Rows of a shard: 16,384, or fewer where their vectors would take more than 50 MB as float32; a power of two.
+
+    About six shards are in memory at a time, so this is what a job holds.
+    """
     fitting = _VECTOR_BYTES // (4 * dimensions)
     return max(_LEAST, min(_MOST, 1 << (max(fitting, 1).bit_length() - 1)))
 

@@ -18,7 +18,6 @@ import pytest
 
 if sys.platform == "win32":
     pytest.skip("kill -9 is of POSIX", allow_module_level=True)
-pytest.importorskip("pyarrow")
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 COUNT = 3000

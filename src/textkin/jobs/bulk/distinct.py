@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 
 import apsw
 
+from textkin.jobs.bulk.ids import id_digest
 from textkin.stores.problems import translated
 
 
@@ -44,7 +44,7 @@ class DistinctIds:
         found: list[bool] = []
         with translated(self._path, "Run the job again"), self._connection:
             for name in ids:
-                code = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+                code = id_digest(name)
                 self._connection.execute(
                     "INSERT OR IGNORE INTO ids VALUES (?)", (int.from_bytes(code, "little", signed=True),)
                 )

@@ -48,7 +48,7 @@ class Tally:
 class Chunk:
     """Different texts that are embedded together: each with the rows of its shard that have it."""
 
-    work: Work
+    work: Pending
     digests: list[bytes]
     texts: list[str]
     ids: list[str]
@@ -57,7 +57,7 @@ class Chunk:
 
 
 @dataclass(slots=True, eq=False)
-class Work:
+class Pending:
     """A shard that is being embedded.
 
     Attributes:
@@ -87,7 +87,7 @@ class Flow:
         self._writer = writer
         self._mine = mine
         self._flying: set[bytes] = set()
-        self.active: deque[Work] = deque()
+        self.active: deque[Pending] = deque()
         self.digests: list[str] = []
         self._read = self._total = 0
         self._passed = 0.0
@@ -172,14 +172,14 @@ class Flow:
         self.tally.rows += len(shard.rows) - len(places) + len(shard.rejects)
         self.tally.kept += len(shard.rows) - len(places)
         finished = Finished(shard, places, np.empty((len(places), self._dimensions), dtype=np.float32))
-        work = Work(finished, deque(owners.items()), span=span, pending=len(owners))
+        work = Pending(finished, deque(owners.items()), span=span, pending=len(owners))
         if work.pending:
             self.active.append(work)
         else:
             self._pass(span)
             self._complete(work)
 
-    def _complete(self, work: Work) -> None:
+    def _complete(self, work: Pending) -> None:
         finished = work.finished
         self.tally.failed += len(finished.failed)
         self.tally.truncated += len(finished.truncated - finished.failed.keys())

@@ -32,7 +32,7 @@ class SeenIds:
 
     def add(self, ids: Iterable[str]) -> None:
         """Note ids."""
-        self._held += map(_digest, ids)
+        self._held += map(id_digest, ids)
         if len(self._held) >= _BLOCK:
             self._write()
 
@@ -91,7 +91,7 @@ def names_of(batches: Iterable[Sequence[str]], digests: set[int]) -> list[str]:
     found: dict[str, None] = {}
     for ids in batches:
         for name in ids:
-            if int.from_bytes(_digest(name), "little") in digests:
+            if int.from_bytes(id_digest(name), "little") in digests:
                 if name in seen:
                     found[name] = None
                     if len(found) >= _NAMED:
@@ -100,5 +100,6 @@ def names_of(batches: Iterable[Sequence[str]], digests: set[int]) -> list[str]:
     return list(found)
 
 
-def _digest(name: str) -> bytes:
+def id_digest(name: str) -> bytes:
+    """Eight bytes that stand for an id."""
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -9,10 +9,10 @@ from textkin.errors import CorruptStoreError, StoreError
 from textkin.jobs.bulk.finish import read_manifest
 from textkin.jobs.bulk.manifest import marker_of
 from textkin.jobs.bulk.place import LocalPlace, Place
+from textkin.jobs.bulk.result import CURE
 from textkin.vectors.outputs import MANIFEST
 
 _PIECE: Final = 1 << 20
-_AGAIN: Final = "run the same textkin embed command again with --resume: what is whole is kept"
 
 
 def verify_files(place: Place) -> None:
@@ -28,7 +28,7 @@ def verify_files(place: Place) -> None:
     try:
         markers = [marker_of(told) for told in facts["shards"]]
     except (KeyError, TypeError) as error:
-        raise CorruptStoreError(f"{place.name}/{MANIFEST} is damaged ({error!r}); {_AGAIN}") from error
+        raise CorruptStoreError(f"{place.name}/{MANIFEST} is damaged ({error!r}); {CURE}") from error
     sizes = place.sizes()
     for marker in markers:
         if marker.file is None:
@@ -36,7 +36,7 @@ def verify_files(place: Place) -> None:
         size = sizes.get(marker.file)
         if size != marker.bytes:
             there = "is missing" if size is None else f"has {size:,} bytes instead of {marker.bytes:,}"
-            raise CorruptStoreError(f"{place.name}: the shard {marker.file} {there}; {_AGAIN}")
+            raise CorruptStoreError(f"{place.name}: the shard {marker.file} {there}; {CURE}")
         found = _digest(place, marker.file)
         if found != marker.sha256:
             raise CorruptStoreError(
@@ -47,7 +47,7 @@ def verify_files(place: Place) -> None:
 
 def _cure(place: Place) -> str:
     """On a disk a job compares checksums itself before it keeps a file."""
-    return _AGAIN if isinstance(place, LocalPlace) else f"remove it and {_AGAIN}"
+    return CURE if isinstance(place, LocalPlace) else f"remove it and {CURE}"
 
 
 def _digest(place: Place, name: str) -> str:

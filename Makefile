@@ -13,6 +13,7 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/system_programs.py
 	$(BIN)/python tools/fetch_test_models.py
 	$(BIN)/python tools/make_server_env.py
 	$(BIN)/pytest -n 2

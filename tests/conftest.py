@@ -60,6 +60,13 @@ def postgresql_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def pooled_url(postgresql_url: str) -> Iterator[str]:
+    """The same PostgreSQL behind a pooler in transaction mode that has two connections to it."""
+    with servers.pgbouncer(postgresql_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def chroma_address() -> Iterator[str]:
     """Chroma's own server, for the whole run."""
     with servers.chroma() as address:

@@ -1,4 +1,4 @@
-"""Real databases for tests and benchmarks: PostgreSQL with pgvector from a wheel, and Chroma's own HTTP server."""
+"""Real servers for tests and benchmarks: PostgreSQL with pgvector (from a wheel), PgBouncer, Chroma's."""
 
 from __future__ import annotations
 
@@ -73,6 +73,42 @@ def postgresql() -> Iterator[str]:
             server.wait(20)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def pgbouncer(url: str, mode: str = "transaction", *, size: int = 2, settings: str = "") -> Iterator[str]:
+    """PgBouncer before a server of `postgresql`; gives the URL of its database by way of it.
+
+    Args:
+        url: of the server.
+        mode: ``transaction``, ``session`` or ``statement``.
+        size: connections to the server; as few as the pooler's users must get along with.
+        settings: further lines of its configuration.
+    """
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    assert program is not None, "PgBouncer for tests is missing: python tools/system_programs.py"
+    user = {"user": _NOBODY, "group": _NOBODY} if os.geteuid() == 0 else {}
+    with tempfile.TemporaryDirectory(prefix="textkin-pgbouncer-") as name:
+        folder, port = Path(name), free_port()
+        folder.chmod(0o755)
+        (folder / "users").write_text(f'"tester" "{PASSWORD}"\n')
+        server_port = url.rpartition(":")[2].partition("/")[0]
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\npostgres = host=127.0.0.1 port={server_port} dbname=postgres\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = scram-sha-256\nauth_file = {folder / 'users'}\npool_mode = {mode}\n"
+            f"default_pool_size = {size}\nserver_reset_query =\n{settings}\n"
+        )
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(  # type: ignore[call-overload]
+                [program, folder / "pgbouncer.ini"], stdout=log, stderr=log, cwd=folder, **user
+            )
+        try:
+            wait_for(lambda: answers(port), server, folder / "log")
+            yield f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
+        finally:
+            server.terminate()
+            server.wait(20)
 
 
 @contextmanager

@@ -43,6 +43,9 @@ STORES: dict[str, Callable[[Path, pytest.FixtureRequest], Store]] = {
     "postgresql": lambda folder, request: open_store(
         f"{request.getfixturevalue('postgresql_url')}?collection={_name(folder)}"
     ),
+    "postgresql pooled": lambda folder, request: open_store(
+        f"{request.getfixturevalue('pooled_url')}?collection={_name(folder)}"
+    ),
     "qdrant": lambda folder, _: open_store(f"qdrant:{folder / 'qdrant'}"),
     "qdrant server": lambda _, request: open_store(f"qdrant:{request.getfixturevalue('qdrant_url')}/notes"),
 }

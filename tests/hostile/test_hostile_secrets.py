@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import textkin
+from textkin.cli.main import main
 from textkin.errors import ModelError, TextkinError
 from textkin.models.providers.requests import Patience
 from textkin.testing import FAULTS, Asked, ProviderServer
@@ -188,3 +190,31 @@ def test_a_database_that_is_not_there_shows_no_password(tmp_path: Path, caplog: 
         told += f"{one!r}{one.args!r}"
         one = one.__cause__ or one.__context__
     assert KEY not in told
+
+
+def test_no_command_shows_the_password_of_a_database(postgresql_url: str, tmp_path: Path) -> None:
+    """Not of one that works, either: what a command says it did names the place without it."""
+    place = f"{postgresql_url}?collection=secrets"
+    commands = [
+        (["index", "-", "--to", place, "--model", "hashing"], "a line\nanother\n"),
+        (["index", "-", "--to", place, "--model", "hashing", "--json"], "a line\n"),
+        (["similar", place, "no such id"], ""),
+        (["search", place, "a line"], ""),
+        (["info", place, "--json"], ""),
+        (["list", place], ""),
+        (["remove", place, "--source", "elsewhere", "--yes"], ""),
+        (["remove", place, "--source", "elsewhere"], ""),
+        (["duplicates", place, "--apply"], ""),
+        (["duplicates", place, "--undo"], ""),
+        (["calibrate", place], ""),
+        (["add", place, "one text more"], ""),
+        (["index", "-", "--to", place, "--model", "all-mpnet-base-v2"], "a line\n"),
+        (["export", place, str(tmp_path / "copy.kin")], ""),
+        (["embed", "-", "--to", f"{place}b", "--model", "hashing"], "a line\n"),
+        (["remove", place, "--where", "x = 1", "--yes"], ""),
+        (["info", f"{place}c"], ""),
+    ]
+    for arguments, given in commands:
+        said = CliRunner().invoke(main, arguments, input=given).output
+        assert "only-for-tests" not in said, (arguments[0], said)
+        assert "***" in said or arguments[0] in ("search", "list", "add", "calibrate", "duplicates", "remove")

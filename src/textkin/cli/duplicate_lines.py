@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from textkin.cli.output import counted
+from textkin.stores.resolve import without_password
 
 if TYPE_CHECKING:
     from textkin.duplicates.groups import DuplicateReport
@@ -51,5 +52,6 @@ def summary_line(report: DuplicateReport, place: str, removed: int | None) -> st
     if not removed:
         parts.append("nothing was removed.")
     else:
-        parts.append(f"{counted(removed, 'record')} removed; textkin duplicates {place} --undo brings them back.")
+        undo = f"textkin duplicates {without_password(place)} --undo"
+        parts.append(f"{counted(removed, 'record')} removed; {undo} brings them back.")
     return " ".join(parts)

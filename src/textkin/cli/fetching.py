@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from textkin.cli.output import talk
 from textkin.errors import ModelMismatchError, StoreNotFoundError
 from textkin.stores.foreign import ForeignStore
-from textkin.stores.resolve import may_be_foreign, open_store
+from textkin.stores.resolve import may_be_foreign, open_store, without_password
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
@@ -171,8 +171,8 @@ def refuse_in_vain(place: str, model: str | None) -> None:
     known, asked = _known(built.name), _known(model)
     if None not in (known, asked) and known != asked:
         raise ModelMismatchError(
-            f"{place} was built with {built.name} ({built.dimensions} dimensions), not {model}. Their "
-            "vectors can't be compared. Leave out --model, or index into a new collection."
+            f"{without_password(place)} was built with {built.name} ({built.dimensions} dimensions), not {model}. "
+            "Their vectors can't be compared. Leave out --model, or index into a new collection."
         )
 
 

@@ -21,6 +21,7 @@ from textkin.cli.options import (
 )
 from textkin.cli.output import counted, json_option, say, talk, write_object
 from textkin.cli.reports import index_report_lines, index_report_row, skips, tell_losses, tell_stopped
+from textkin.stores.resolve import without_password
 
 if TYPE_CHECKING:
     from textkin.models.resolve import Precision
@@ -95,15 +96,16 @@ def index(
         for path, encoding in report.guessed:
             talk(f"{path}: its encoding was guessed: {encoding}")
     tell_losses(report)
+    shown = without_password(place)
     skipped = {"skipped": on_skip.skipped, "failed": on_skip.failed}
     if as_json:
         row = index_report_row(report)
-        write_object({"place": place, "records": records, **row, **skipped, "spent": spent.to_dict()})
+        write_object({"place": shown, "records": records, **row, **skipped, "spent": spent.to_dict()})
         return
     for line in index_report_lines(report):
         say(line)
     if on_skip.skipped or on_skip.failed:
         say(f"{counted(on_skip.skipped, 'input')} skipped, {on_skip.failed:,} could not be read")
-    say(f"{place} has {counted(records, 'record')} now")
+    say(f"{shown} has {counted(records, 'record')} now")
     for line in spent_lines(spent):
         say(line)

@@ -30,7 +30,7 @@ from textkin.cli.output import (
 )
 from textkin.errors import InputError, RecordNotFoundError
 from textkin.stores.arrays.pair import files_of
-from textkin.stores.resolve import array_path, is_database, may_be_foreign
+from textkin.stores.resolve import array_path, is_database, may_be_foreign, without_password
 from textkin.types import Record
 
 if TYPE_CHECKING:
@@ -253,14 +253,17 @@ def _remove_source(collection: Collection, place: str, source: str, yes: bool) -
     if not removed:
         known = sorted({record.source for record in collection if record.source is not None})
         named = ", ".join(known[:_SOURCES_NAMED]) + (" …" if len(known) > _SOURCES_NAMED else "")
-        raise RecordNotFoundError(f"no record of {place} came from {source}; its sources: {named or 'none'}")
+        raise RecordNotFoundError(
+            f"no record of {without_password(place)} came from {source}; its sources: {named or 'none'}"
+        )
     return removed
 
 
 def _confirm(what: str, place: str) -> None:
+    shown = without_password(place)
     if not sys.stdin.isatty():
-        raise InputError(f"this would remove {what} from {place}; say so with --yes")
-    click.confirm(f"Remove {what} from {place}?", abort=True, err=True)
+        raise InputError(f"this would remove {what} from {shown}; say so with --yes")
+    click.confirm(f"Remove {what} from {shown}?", abort=True, err=True)
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from textkin.cli.output import counted, one_line, talk
+from textkin.stores.resolve import without_password
 
 if TYPE_CHECKING:
     from textkin.jobs.indexing import IndexReport
@@ -92,7 +93,7 @@ def index_report_lines(report: IndexReport) -> Iterator[str]:
 
 def tell_stopped(place: str, stored: int, *, ledger: bool) -> None:
     """What Ctrl-C left behind, on stderr."""
-    kept = f"stopped; {counted(stored, 'record')} are stored in {place}"
+    kept = f"stopped; {counted(stored, 'record')} are stored in {without_password(place)}"
     if ledger:
         kept += (
             ", and vectors made for further texts are in the ledger. The same command goes on from there: "

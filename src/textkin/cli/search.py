@@ -22,6 +22,7 @@ from textkin.cli.options import (
 )
 from textkin.cli.output import Column, form_options, one_line, score_column, talk, text_column, write_rows
 from textkin.errors import InputError, RecordNotFoundError
+from textkin.stores.resolve import without_password
 from textkin.where import condition
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def _write(hits: Sequence[Hit], form: str | None) -> None:
 
 def _explain(collection: Collection, place: str, hits: Sequence[Hit], where: str | None) -> None:
     if hits and not collection.exact:
-        talk(f"approximate: searched by the database's own index; textkin info {place} --recall measures it")
+        measure = f"textkin info {without_password(place)} --recall"
+        talk(f"approximate: searched by the database's own index; {measure} measures it")
     if where is not None and not hits and not collection.count(where):
         tell_why_nothing(collection, where)
     for line in spent_lines(collection.spend.spent()):
@@ -165,7 +167,8 @@ def _explain(collection: Collection, place: str, hits: Sequence[Hit], where: str
 def _tell_empty(place: str, where: str | None, form: str | None) -> None:
     condition(where)
     write_rows((), _COLUMNS, form)
-    talk(f"{place} has no records yet; add some: textkin index PATH --to {place}")
+    shown = without_password(place)
+    talk(f"{shown} has no records yet; add some: textkin index PATH --to {shown}")
 
 
 def _require(collection: Collection, place: str, id: str) -> None:
@@ -182,5 +185,6 @@ def _require(collection: Collection, place: str, id: str) -> None:
     near = [name for name in known if id.casefold() in name.casefold()][:3]
     near = near or difflib.get_close_matches(id, known, n=3)
     cure = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    cure += f"\ntextkin list {place} shows the ids; a text goes in --text"
-    raise RecordNotFoundError(f"{place} has no record with the id {one_line(id, 200)!r}{cure}")
+    shown = without_password(place)
+    cure += f"\ntextkin list {shown} shows the ids; a text goes in --text"
+    raise RecordNotFoundError(f"{shown} has no record with the id {one_line(id, 200)!r}{cure}")

@@ -1,16 +1,20 @@
-"""PostgreSQL with the pgvector extension: a table a collection, in the schema ``textkin``."""
+"""PostgreSQL with the pgvector extension: one table per collection, in the schema ``textkin``.
+
+Nothing here rests on a session, so that a pooler in transaction mode may stand before the server: no prepared
+statements, no settings or locks of a session, temporary tables only within a transaction.
+"""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 from uuid import UUID
 
 from textkin._optional import require
 from textkin.errors import InputError, NewerVersionError, StoreError, StoreLockedError, StoreNotFoundError
+from textkin.stores.pgvector_place import Holder, WriterPlace
 from textkin.stores.pgvector_sql import (
     COLUMNS,
     MOST_INDEXED,
@@ -72,8 +76,10 @@ class PgVectorPoints:
         self._name = name
         self._timeout = timeout
         self._threads = threading.RLock()
-        self._held: list[Any] = []
-        with self._translated(), self._psycopg.connect(address, connect_timeout=max(2, int(timeout))) as first:
+        self._held: list[Holder] = []
+        self._place = WriterPlace(name, url=shown, timeout=timeout)
+        options = {"connect_timeout": max(2, int(timeout)), "prepare_threshold": None}
+        with self._translated(), self._psycopg.connect(address, **options) as first:
             self._bring_up_to_date(first, create)
             if not create and self._table_of(first) is None:
                 raise StoreNotFoundError(f"{shown}: there is no collection {name!r} in this database")
@@ -83,7 +89,7 @@ class PgVectorPoints:
                 min_size=1,
                 max_size=_CONNECTIONS,
                 timeout=timeout,
-                kwargs={"autocommit": True, "connect_timeout": max(2, int(timeout))},
+                kwargs={**options, "autocommit": True},
                 configure=self._vectors.register_vector,
                 open=True,
             )
@@ -100,18 +106,17 @@ class PgVectorPoints:
             if self._held:
                 yield
                 return
-            with self._connection() as connection:
-                self._take_place(connection, what)
-                self._held.append(connection)
+            with self._connection() as connection, self._place.held(connection, what) as holder:
+                with self._connection() as other:
+                    self._place.wait_for_predecessor(other)
+                self._held.append(holder)
                 try:
                     yield
                     if not self.exact:
-                        self._index(connection)
+                        with self._writer() as writer:
+                            self._index(writer)
                 finally:
                     self._held.pop()
-                    # A connection that broke has lost the lock with it; what broke it is told, not this.
-                    with suppress(self._psycopg.Error):
-                        connection.execute("SELECT pg_advisory_unlock_all()")
         finally:
             self._threads.release()
 
@@ -133,7 +138,7 @@ class PgVectorPoints:
                 f"{self.url}: HNSW takes at most {MOST_INDEXED} dimensions (as halfvec), and the model has "
                 f"{dimensions}; leave index=hnsw out"
             )
-        with self._writer() as connection, connection.transaction():
+        with self._writer() as connection:
             row = connection.execute(
                 "SELECT number, dimensions FROM textkin.collections WHERE name = %s FOR UPDATE", [self._name]
             ).fetchone()
@@ -162,7 +167,7 @@ class PgVectorPoints:
     def put(self, points: Sequence[Point]) -> None:
         if not points:
             return
-        with self._writer() as connection, connection.transaction():
+        with self._writer() as connection:
             table, _ = self._existing(connection)
             keys = [point.key for point in points]
             new = not connection.execute(
@@ -315,34 +320,13 @@ class PgVectorPoints:
             f"CREATE INDEX IF NOT EXISTS {name} ON {found[0]} USING hnsw (({closer}) {kind}_ip_ops)"
         )
 
-    def _take_place(self, connection: Any, what: str) -> None:
-        lock = "hashtextextended('textkin ' || %s, 0)"
-        connection.execute("SELECT set_config('application_name', %s, false)", [f"textkin: {what}"[:63]])
-        end = time.monotonic() + self._timeout
-        while not connection.execute(f"SELECT pg_try_advisory_lock({lock})", [self._name]).fetchone()[0]:
-            if time.monotonic() > end:
-                holder = connection.execute(
-                    "SELECT pid, application_name FROM pg_stat_activity JOIN pg_locks USING (pid) "
-                    "WHERE locktype = 'advisory' AND granted "
-                    f"AND ((classid::bigint << 32) | objid::bigint) = {lock}",
-                    [self._name],
-                ).fetchone()
-                who = "another session" if holder is None else f"session {holder[0]} ({holder[1]})"
-                raise StoreLockedError(
-                    f"{self.url} is being written by {who} and was not free within {self._timeout:g} s; wait "
-                    "until it is done, then run this again"
-                )
-            time.sleep(0.05)
-
     @contextmanager
     def _writer(self) -> Iterator[Any]:
-        """The connection that holds the writer's place: where it breaks, so does what is written."""
-        if self._held:
-            with self._translated():
-                yield self._held[-1]
-        else:
-            with self._connection() as connection:
-                yield connection
+        """A transaction that is committed only while the writer's place is held."""
+        with self._connection() as connection, connection.transaction():
+            if self._held:
+                self._place.require(connection, self._held[-1])
+            yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
@@ -364,9 +348,12 @@ class PgVectorPoints:
                 "EXTENSION vector; CREATE SCHEMA textkin AUTHORIZATION your_user;"
             ) from None
         except self._pool_timeout as error:
-            raise StoreError(f"{self.url}: no connection within {self._timeout:g} s ({error})") from None
+            raise StoreError(
+                f"{self.url}: no connection within {self._timeout:g} s ({error}). A pooler before the server must "
+                "have two connections to it for each writer (default_pool_size)"
+            ) from None
         except self._psycopg.Error as error:
-            raise StoreError(f"{self.url}: PostgreSQL answered: {_first_line(error)}") from None
+            raise StoreError(f"{self.url}: PostgreSQL answered: {_first_line(error)}{_cure(error)}") from None
 
 
 def _storable(text: Any) -> str | None:
@@ -375,3 +362,13 @@ def _storable(text: Any) -> str | None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _cure(error: Exception) -> str:
+    """What helps against a pooler's own refusals."""
+    told = str(error)
+    if "statement pooling" in told:
+        return "; textkin needs transactions: use a pooler in transaction or session mode, or the server itself"
+    if "query_wait_timeout" in told:
+        return "; the pooler had none free: it must have two connections for each writer (default_pool_size)"
+    return ""

@@ -187,7 +187,8 @@ class TableReader:
         """A transaction that sees one state and may write nothing: the server itself refuses."""
         psycopg = require("psycopg", extra="postgresql")
         try:
-            with psycopg.connect(self._address, connect_timeout=max(2, int(self._timeout))) as connection:
+            options = {"connect_timeout": max(2, int(self._timeout)), "prepare_threshold": None}  # poolers
+            with psycopg.connect(self._address, **options) as connection:
                 connection.read_only = True
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 connection.execute("SET LOCAL TIME ZONE 'UTC'")

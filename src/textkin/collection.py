@@ -16,6 +16,7 @@ import numpy as np
 from textkin._progress import progress_of
 from textkin.duplicates.against import AgainstReport, find_known
 from textkin.duplicates.calibration import Calibration
+from textkin.duplicates.choice import MIN_PRECISION, MIN_SCORE
 from textkin.duplicates.find import find_duplicates
 from textkin.duplicates.groups import DuplicateReport
 from textkin.duplicates.keep import Keep, field_values
@@ -436,7 +437,8 @@ class Collection:
 
         Args:
             threshold: cosine; see the report's ``.at(...)`` to raise it afterwards. ``auto`` takes that of
-                `calibrate`, which is done first where it was not, or where the collection has changed much since.
+                `calibrate`, which is done first where it was not, or where the collection has changed much since;
+                whether the data could tell it is in `calibration`.
             keep: which record of a group stays: ``first`` or ``last`` added, ``longest``, ``central`` (with the
                 most near-duplicates), ``newest`` by ``date_field``, the name of a metadata field with numbers or
                 dates (the highest stays), or a function from id to a number (the highest stays).
@@ -542,6 +544,8 @@ class Collection:
         labels: str | Path | Sequence[tuple[str, str, bool]] | None = None,
         *,
         copies: int = _COPIES,
+        min_precision: float = MIN_PRECISION,
+        min_score: float = MIN_SCORE,
         progress: Progress | None = None,
     ) -> Calibration:
         """Estimate what each threshold would find and miss here; kept for ``threshold="auto"``.
@@ -549,6 +553,8 @@ class Collection:
         Args:
             labels: pairs that somebody judged, as (id or text, id or text, same), or a CSV file of them.
             copies: how many lightly edited copies of texts are embedded to see which are missed; 0 for none.
+            min_precision: share of the found pairs that must be true at the least for ``auto`` to be sure.
+            min_score: ``auto`` is never lower.
             progress: called with (rows scored, rows in all).
 
         Raises:
@@ -563,7 +569,15 @@ class Collection:
         embed = deduplicating.embedder(self._model.get, self._ledger) if copies or pairs else None
         with self.spend.counting():
             return deduplicating.calibrate_store(
-                self._store, records, vectors, embed, labels=pairs, copies=copies, progress=progress
+                self._store,
+                records,
+                vectors,
+                embed,
+                labels=pairs,
+                copies=copies,
+                min_precision=min_precision,
+                min_score=min_score,
+                progress=progress,
             )
 
     def calibration(self) -> Calibration | None:

@@ -22,6 +22,7 @@ from textkin.cli.options import (
 )
 from textkin.cli.output import Column, form_options, talk, write_object, write_rows
 from textkin.duplicates.calibration import about
+from textkin.errors import InputError
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from textkin.models.resolve import Precision
 
 _COPIES = 256
+_MIN_PRECISION = 0.9
+_MIN_SCORE = 0.6
 _FROM = 0.5
 _STEPS = 5
 
@@ -37,8 +40,10 @@ _STEPS = 5
 _COLUMNS = (
     Column("threshold", lambda value: f"{value:.2f}", right=True),
     Column("found", about, right=True),
-    Column("false", about, right=True),
-    Column("interval", right=True),
+    Column("false", right=True),
+    Column("at most", about, right=True),
+    Column("copies", about, right=True),
+    Column("different", about, right=True),
     Column("missed", lambda value: f"{value:.1%}", right=True),
     Column("advice"),
 )
@@ -58,6 +63,22 @@ _COLUMNS = (
     show_default=True,
     help="How many lightly edited copies of texts to embed, to see which are missed; 0 for none.",
 )
+@click.option(
+    "--min-precision",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=_MIN_PRECISION,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the found pairs that must be true at the least where auto is sure.",
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(-1, 1, min_open=True),
+    default=_MIN_SCORE,
+    show_default=True,
+    metavar="X",
+    help="auto is never lower.",
+)
 @click.option("--plot", metavar="FILE.svg", help="Draw thresholds against found, false and missed.")
 @click.option("--all", "every", is_flag=True, help="All thresholds from 0.3 in steps of 0.01, also in the table.")
 @files_model_option
@@ -71,6 +92,8 @@ def calibrate(
     paths: tuple[str, ...],
     labels: str | None,
     copies: int,
+    min_precision: float,
+    min_score: float,
     plot: str | None,
     every: bool,
     model: str | None,
@@ -84,10 +107,12 @@ def calibrate(
 ) -> None:
     """Which threshold? Estimate from your texts and model what each would find, and what it would miss.
 
-    found: pairs of different texts that reach the threshold. false: pairs that would reach it by chance,
-    extrapolated from random pairs, with a 90 % interval. missed: share of lightly edited copies (typos, case,
-    punctuation, a word dropped …) that stay below. For a collection the result is kept, and
-    textkin duplicates --threshold auto uses it.
+    found: pairs of different texts that reach the threshold. false: how many of them are expected to be no
+    duplicates, and at most; ~ marks what is extrapolated from random pairs. copies: how many of them differ like
+    a copy with slips. different: by numbers, a negation, or a word that is exchanged in other pairs as well.
+    missed: share of lightly edited copies (typos, case, punctuation, a word dropped …) that stay below. For a
+    collection the result is kept, and textkin duplicates --threshold auto uses it. Where the data can't tell
+    which threshold is right, it says so.
 
     \b
     textkin calibrate notes.kin --plot thresholds.svg
@@ -106,14 +131,16 @@ def calibrate(
             if copies or labels:
                 ensure_model_of(collection)
             with telling_what_is_kept(spend), bar("scoring") as progress:
-                found = collection.calibrate(labels, copies=copies, progress=progress)
+                found = collection.calibrate(
+                    labels, copies=copies, min_precision=min_precision, min_score=min_score, progress=progress
+                )
     else:
         engine = {"device": device, "precision": precision or "float32", "threads": threads, "base_url": base_url}
         spend = Spend(budget)
         with telling_what_is_kept(spend), spend.counting():
             begin(spend, model)
             read = embed_files(paths, read_options_of(given), model, engine, verbose)
-            found = calibrate_files(read, judged, copies)
+            found = calibrate_files(read, judged, copies, min_precision, min_score)
     spent = spend.spent()
     if form == "json":
         write_object(found.to_dict() | ({} if spent.model is None else {"spent": spent.to_dict()}))
@@ -129,7 +156,11 @@ def calibrate(
 
 
 def calibrate_files(
-    read: FileRecords, labels: list[LabelledPair] | None = None, copies: int = _COPIES
+    read: FileRecords,
+    labels: list[LabelledPair] | None = None,
+    copies: int = _COPIES,
+    min_precision: float = _MIN_PRECISION,
+    min_score: float = _MIN_SCORE,
 ) -> Calibration:
     """Calibrate on the records of files."""
     from textkin.jobs.deduplicating import calibrate_records, embedder
@@ -144,21 +175,32 @@ def calibrate_files(
             fingerprint=read.model.info.fingerprint,
             labels=labels,
             copies=copies,
+            min_precision=min_precision,
+            min_score=min_score,
             progress=progress,
         )
 
 
-def auto_threshold(collection: Collection) -> float:
-    """The threshold that ``auto`` stands for, told with its reason; calibrates where that was not done."""
+def auto_threshold(collection: Collection, *, must_be_sure: bool = False) -> float:
+    """The threshold that ``auto`` stands for, told with its reason; calibrates where that was not done.
+
+    Raises:
+        InputError: the data can't tell it, and it must be sure.
+    """
     with bar("calibrating") as progress:
         found = collection.calibrated(progress=progress)
+    if must_be_sure and not found.confident:
+        raise InputError(
+            f"{found.why}. Nothing was deleted: see what {found.threshold:g} finds without --apply, give a number, "
+            f"judge pairs for textkin calibrate --labels, or add --yes to delete at {found.threshold:g}"
+        )
     tell_auto(found)
     return found.threshold
 
 
 def tell_auto(found: Calibration) -> None:
-    """Say which threshold ``auto`` takes, and why."""
-    talk(f"threshold {found.threshold:g}: {found.why}")
+    """Say which threshold ``auto`` takes, and why; or that it is only a cautious one."""
+    talk(f"threshold {found.threshold:g}{'' if found.confident else ', a cautious number'}: {found.why}")
 
 
 def _write_table(found: Calibration, every: bool) -> None:
@@ -178,8 +220,10 @@ def _write_table(found: Calibration, every: bool) -> None:
             {
                 "threshold": level.threshold,
                 "found": level.found,
-                "false": level.false,
-                "interval": f"{about(level.false_low)} to {about(level.false_high)}",
+                "false": f"{'~' if level.extrapolated else ''}{about(level.false)}",
+                "at most": level.false_high,
+                "copies": level.copies,
+                "different": level.different,
                 "missed": level.missed,
                 "advice": ", ".join(marks),
             }
@@ -189,7 +233,7 @@ def _write_table(found: Calibration, every: bool) -> None:
 
 def _tell(found: Calibration) -> None:
     low, high = found.window
-    beyond = "" if high >= 1 else f"; duplicates show above, so the curve is extrapolated beyond {high:.2f}"
+    beyond = "" if high >= 1 else f"; duplicates show above, so the curve is extrapolated beyond {high:.2f} (~)"
     talk(
         f"{found.texts:,} different texts of {found.records:,} records, {found.model}; random pairs of "
         f"{found.sampled:,} texts, curve fitted from {low:.2f} to {high:.2f}{beyond}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the options say on finding and grouping."""
+    """What the options say on finding and grouping; ``must_be_sure``: of the threshold, where that is ``auto``."""
 
     threshold: Threshold
     keep: str
@@ -31,6 +31,7 @@ class Wish:
     groups: str
     where: str | None
     approximate_above: int | None
+    must_be_sure: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +57,7 @@ def of_collection(place: str, wish: Wish, model: str | None, base_url: str | Non
         if threshold == "auto":
             if collection.calibration() is None:
                 ensure_model_of(collection)
-            threshold = auto_threshold(collection)
+            threshold = auto_threshold(collection, must_be_sure=wish.must_be_sure)
         with bar("comparing") as progress:
             report = collection.duplicates(
                 threshold,

@@ -55,7 +55,8 @@ _PAIR_COLUMNS = (score_column(), Column("id"), Column("other"))
     default="0.95",
     show_default=True,
     metavar="X|auto",
-    help="Cosine from which two records are near-duplicates; auto: what textkin calibrate says.",
+    help="Cosine from which two records are near-duplicates; auto: what textkin calibrate says; where "
+    "the data can't tell, a cautious number, and --apply asks for --yes.",
 )
 @click.option(
     "--keep",
@@ -97,6 +98,11 @@ _PAIR_COLUMNS = (score_column(), Column("id"), Column("other"))
 @click.option("--audit", metavar="FILE", help="Write one JSON line a record that could go, and one a veto.")
 @click.option("--plot", metavar="FILE.svg", help="Draw pairs by score and groups by size.")
 @click.option("--apply", is_flag=True, help="Delete from COLLECTION what could go: all or nothing, undoable.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="With --apply and --threshold auto: delete also where the data can't tell the threshold.",
+)
 @click.option("--undo", is_flag=True, help="Bring back what the last --apply deleted.")
 @click.option("--forget-undo", is_flag=True, help="Drop for good what the last --apply deleted.")
 @click.option(
@@ -143,6 +149,7 @@ def duplicates(
     audit: str | None,
     plot: str | None,
     apply: bool,
+    yes: bool,
     undo: bool,
     forget_undo: bool,
     approximate_above: int | None,
@@ -223,7 +230,7 @@ def duplicates(
     if output and groups == "pairs":
         raise click.UsageError("--groups pairs doesn't say which records stay; leave it out to write them with -o")
     shape = "stars" if groups == "pairs" else groups
-    wish = Wish(threshold, keep, date_field, vetoes, shape, where, approximate_above)
+    wish = Wish(threshold, keep, date_field, vetoes, shape, where, approximate_above, apply and not yes)
     written = None
     if is_output:
         from textkin.cli.output_duplicates import RayPlace, find_in_output

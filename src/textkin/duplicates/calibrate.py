@@ -1,26 +1,40 @@
-"""Which threshold? From the texts and the model themselves: false pairs to expect, edited copies missed."""
+"""Which threshold? What each would find in these texts with this model, how much of it is false, what it misses.
+
+The model of it: the pairs that reach a score are known (the join finds them all); which of them are duplicates is
+not. Three kinds of evidence speak on a pair:
+
+- *chance*: random pairs are the null; its tail, fitted below the scores where duplicates show and without the copies
+  that the texts give away, says how many unrelated pairs reach a score. It never exceeds what is found there.
+- *its texts* (`textkin.duplicates.differing`): a copy with slips; a pair with contrary numbers or a "not"; siblings,
+  in which one word stands for another as it does in other pairs too; or none of these.
+- *contrary pairs as witnesses*: they are false, and their share among false pairs is known from lower scores, where
+  nearly all are; so where there are many of them there are other false pairs too.
+
+From these follow an estimate of the false pairs and two bounds of the true ones. Copies are true. So are unclear pairs
+that chance and witnesses don't explain even when doubled, but no more of them than there are copies: alone they prove
+nothing. Siblings are different things in the lower bound, and treated like unclear pairs in the upper one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from textkin.duplicates.calibration import Calibration, Level, about
+from textkin.duplicates.calibration import Calibration, Level
+from textkin.duplicates.choice import MIN_PRECISION, MIN_SCORE, Bounds, choose
+from textkin.duplicates.differing import Kind, pair_kinds
 from textkin.duplicates.find import plain
 from textkin.duplicates.join import near_pairs
-from textkin.duplicates.labels import LabelledPair, LabelScores, judge
-from textkin.duplicates.null import BINS, LOW, WIDTH, NullSample, sample_null
+from textkin.duplicates.labels import EmbedTexts, judge
+from textkin.duplicates.null import BINS, LOW, WIDTH, NullSample, Tail, fit_tail, refitted, sample_null
 from textkin.duplicates.perturb import EDITS, edited
-from textkin.duplicates.tail import Tail, fit_tail, refitted
-from textkin.duplicates.unit_rows import SCORE_DECIMALS, Doubles, pair_scores, unit_rows
+from textkin.duplicates.unit_rows import SCORE_DECIMALS, Doubles, Numbers, unit_rows
 from textkin.errors import InputError
-from textkin.types import Matrix, Progress
-
-EmbedTexts: TypeAlias = Callable[[Sequence[str]], tuple[Matrix, Sequence[int]]]
-"""Texts to one unit row each, and the places of those that the model refused (their rows are zero)."""
+from textkin.types import Progress
 
 _FIRST: Final = 0.3
 _STEP: Final = 4
@@ -28,11 +42,15 @@ _STEP: Final = 4
 _REDRAWN: Final = 200
 _INTERVAL: Final = (5.0, 95.0)
 _COPIES: Final = 256
-_SURE: Final = 2.0
-"""How many times more pairs than expected by chance must be found for a threshold to be worth considering."""
-_AS_GOOD: Final = 0.005
+_MOST_PAIRS: Final = 200_000
+_PRODUCTS: Final = 400_000_000
+"""Pairs of rows that are scored one by one: all of 28,000 rows, a part of the rows against all of more."""
 _JOINED: Final = 2048
-_MOST_FOUND: Final = 2_000_000
+_READ: Final = 300
+"""Pairs of a level whose texts are compared; of more, so many are drawn."""
+_WITNESSES: Final = 10.0
+_DOUBT: Final = 2.0
+"""By how much more than estimated there may be false pairs: as far as extrapolating was off on known sets."""
 
 
 def calibrate(
@@ -44,21 +62,14 @@ def calibrate(
     embed: EmbedTexts | None = None,
     labels: tuple[Doubles, Sequence[bool]] | None = None,
     copies: int = _COPIES,
+    min_precision: float = MIN_PRECISION,
+    min_score: float = MIN_SCORE,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Estimate, for each threshold, how many unrelated pairs reach it and how many near-copies stay below.
+    """Estimate, for each threshold, what it finds, how much of it is false, and how many near-copies stay below.
 
-    Unrelated pairs: the scores of all pairs of up to 8,192 texts drawn at random, without those that are equal;
-    their tail is fitted where no duplicates show and extrapolated (`textkin.duplicates.tail`), for as many pairs
-    as the records have. The interval comes from imitating other draws of texts; it does not cover the doubt
-    about the form of the curve. Near-copies: texts drawn at random, each edited lightly in one of eight ways and
-    embedded.
-
-    ``auto`` is, with labels, the threshold of the best F1. Else it is the lowest one, in steps of 0.01, whose
-    estimated F1 is within 0.005 of the best: true pairs are those found less the false ones expected, out of the
-    most that any threshold finds, among thresholds that find at least twice as many pairs as chance may give.
-    Where there is none (nothing to find), it is the lowest at which less than one false pair is expected.
+    How ``auto`` is chosen, and when it is said that the data can't tell: `textkin.duplicates.choice`.
 
     Args:
         texts: one a record.
@@ -68,6 +79,8 @@ def calibrate(
         embed: the model; None makes no copies.
         labels: scores of labelled pairs, and whether each is the same.
         copies: how many texts to edit and embed.
+        min_precision: share of the found pairs that must be true at the least, where ``auto`` is sure.
+        min_score: ``auto`` is never lower.
         seed: of all draws.
         progress: called with rows scored and rows in all.
 
@@ -82,28 +95,45 @@ def calibrate(
     if len(distinct) < 2:
         raise InputError("calibrating needs different texts, and there are not two")
     null = sample_null(rows, seed=seed, progress=progress)
-    tail = fit_tail(null.histogram())
     pairs = len(rows) * (len(rows) - 1) / 2
     bins = np.arange(round((_FIRST - LOW) / WIDTH), BINS, _STEP)
     thresholds: Doubles = np.round(LOW + bins * WIDTH, 4).astype(np.float64)
-    false = tail.above()[bins] / null.pairs * pairs
-    low, high = _interval(null, tail, bins, pairs, seed)
-    found = _found(rows, null, thresholds, bins, seed)
+    seen = _seen(
+        [texts[record] for record in distinct.tolist()], rows, null, thresholds, seed, min(min_score, MIN_SCORE)
+    )
+    known = seen.copies / pairs * null.pairs
+    unrelated = np.maximum(null.histogram() - known, 0.0)
+    tail = fit_tail(unrelated)
+    chance = tail.above(unrelated) / null.pairs * pairs
+    low = _lowest(null, tail, known, bins, pairs, seed)
+    counts = _counted(seen, chance[bins])
     scores, kinds = _copies(texts, vectors, distinct, embed, copies, seed)
     judged = None if labels is None else judge(*labels)
+    begin = LOW + tail.end * WIDTH
     levels = tuple(
         Level(
             threshold=float(t),
-            false=float(false[k]),
-            false_low=float(low[k]),
-            false_high=float(high[k]),
-            found=float(found[k]),
+            found=float(counts.found[k]),
+            false=float(counts.false[k]),
+            false_low=float(min(low[k], counts.false[k])),
+            false_high=float(max(counts.found[k] - counts.true_low[k], counts.false[k])),
+            copies=float(counts.kinds[k, Kind.COPY]),
+            different=float(counts.kinds[k, Kind.CONTRARY] + counts.kinds[k, Kind.SIBLING]),
+            extrapolated=bool(t >= begin or chance[bins[k]] / pairs * null.pairs < 1),
             missed=float((scores < t).mean()) if len(scores) else None,
             missed_by={kind: float((scores[kinds == kind] < t).mean()) for kind in EDITS if (kinds == kind).any()},
         )
         for k, t in enumerate(thresholds)
     )
-    chosen, why = _choose(levels, judged)
+    if judged is None:
+        bounds = Bounds(thresholds, counts.found, counts.false, counts.true_low, counts.true_high, counts.kinds)
+        chosen, sure, why = choose(bounds, seen.start, min_precision, min_score)
+    else:
+        chosen, sure = round(judged.threshold, SCORE_DECIMALS), True
+        why = (
+            f"the best F1 on {judged.pairs:,} labelled pairs lies there ({judged.f1:.3f}: precision "
+            f"{judged.precision:.3f}, recall {judged.recall:.3f})"
+        )
     return Calibration(
         model=model,
         fingerprint=fingerprint,
@@ -115,102 +145,147 @@ def calibrate(
         copies=len(scores),
         levels=levels,
         labels=judged,
+        min_precision=min_precision,
+        min_score=min_score,
         threshold=chosen,
+        confident=sure,
         why=why,
     )
 
 
-def label_scores(
-    pairs: Sequence[LabelledPair],
-    ids: Sequence[str],
-    texts: Sequence[str],
-    vectors: npt.NDArray[Any],
-    embed: EmbedTexts,
-) -> tuple[Doubles, list[bool]]:
-    """Score labelled pairs: a name is an id, else a text of a record, else a text that is embedded now.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What is known of the pairs that are found.
 
-    Raises:
-        InputError: a name that is no id where most are ids, or where it looks like one; a text that can't be
-            embedded.
+    Attributes:
+        found: ``(levels,)`` pairs that reach each level.
+        kinds: ``(levels, 4)`` of them by kind, in the levels from ``start`` on.
+        copies: ``(BINS,)`` pairs that are copies by their texts, by score.
+        start: first level whose pairs were looked at.
     """
-    place_of = {plain(text): record for record, text in enumerate(texts)}
-    place_of.update({name: record for record, name in enumerate(ids)})
-    names = list(dict.fromkeys(name for pair in pairs for name in (pair.one, pair.other)))
-    known = {name: place_of.get(name, place_of.get(plain(name), -1)) for name in names}
-    unknown = [name for name in names if known[name] < 0]
-    rows = np.asarray(vectors)
-    _refuse_mistyped(names, unknown, frozenset(ids))
-    if unknown:
-        fresh, refused = embed(unknown)
-        if refused:
-            raise InputError(f"{unknown[refused[0]]!r} is no id, and can't be embedded as a text")
-        known.update({name: len(rows) + place for place, name in enumerate(unknown)})
-        rows = np.concatenate([rows, fresh]) if len(rows) else fresh
-    one = np.array([known[pair.one] for pair in pairs], dtype=np.int64)
-    other = np.array([known[pair.other] for pair in pairs], dtype=np.int64)
-    unit = unit_rows(rows)
-    return pair_scores(unit, one, unit, other), [pair.same for pair in pairs]
+
+    found: Doubles
+    kinds: Doubles
+    copies: Doubles
+    start: int
 
 
-def _refuse_mistyped(names: Sequence[str], unknown: Sequence[str], ids: frozenset[str]) -> None:
-    """Refuse to take for texts what is meant as ids.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counts:
+    """``(levels,)`` each, from the level up: found, of these false, and true at least and at most; and kinds."""
 
-    Raises:
-        InputError: a single word that is neither an id nor a text here, where others are ids or all are such.
-    """
-    mistyped = [name for name in unknown if len(name.split()) < 2]
-    if mistyped and (len(mistyped) == len(names) or any(name in ids for name in names)):
-        named = ", ".join(map(repr, mistyped[:5])) + (", …" if len(mistyped) > 5 else "")
-        raise InputError(
-            f"{len(mistyped)} of {len(names)} names in the labels are no ids of these records: {named}. Mend "
-            "those pairs, or leave them out; for files, --id-column names the column that holds the ids"
-        )
+    found: Doubles
+    false: Doubles
+    true_low: Doubles
+    true_high: Doubles
+    kinds: Doubles
 
 
-def _interval(
-    null: NullSample, tail: Tail, bins: npt.NDArray[np.int64], pairs: float, seed: int
-) -> tuple[Doubles, Doubles]:
-    curves = [
-        refitted(tail, histogram).above()[bins] / histogram.sum() * pairs
-        for histogram in null.redrawn(_REDRAWN, seed)
-    ]
-    low, high = np.percentile(np.array(curves), _INTERVAL, axis=0)
-    return low, high
-
-
-def _found(
-    rows: npt.NDArray[Any],
-    null: NullSample,
-    thresholds: Doubles,
-    bins: npt.NDArray[np.int64],
-    seed: int,
-) -> Doubles:
-    """Pairs that reach each threshold: all of them, or from some rows joined with all."""
+def _seen(
+    texts: Sequence[str], rows: npt.NDArray[Any], null: NullSample, thresholds: Doubles, seed: int, least: float
+) -> _Seen:
+    """Find the pairs from a score on, all or those of some rows with all, and read their texts."""
+    count = len(rows)
+    pairs = count * (count - 1) / 2
     histogram = null.histogram()
     above = np.append(np.cumsum(histogram[::-1])[::-1], 0.0)
-    count = len(rows)
-    if null.rows == count:
-        seen: Doubles = above[bins]
-        return seen
-    scaled: Doubles = above[bins] / null.pairs * (count * (count - 1) / 2)
-    # Low scores are plenty in the sample; high ones are rare there, and counted for some rows against all.
-    expected = scaled / (count * (count - 1) / 2) * _JOINED * count
-    few = expected <= _MOST_FOUND
-    if not few.any():
-        return scaled
-    start = int(np.argmax(few))
-    drawn = np.sort(np.random.default_rng(seed + 1).permutation(count)[:_JOINED])
-    joined = near_pairs(rows[drawn], float(thresholds[start]), other=rows)
-    scores = np.sort(joined.score[drawn[joined.i] != joined.j])
-    counted = len(scores) - np.searchsorted(scores, thresholds[start:], side="left")
-    scaled[start:] = counted / len(drawn) * count / 2
-    return scaled
+    bins = np.round((thresholds - LOW) / WIDTH).astype(np.int64)
+    found: Doubles = above[bins] / null.pairs * pairs
+    joined = count if pairs <= _PRODUCTS else max(_JOINED, _PRODUCTS // count)
+    share = joined / count
+    few = np.flatnonzero((thresholds >= least - 1e-9) & (found * min(1.0, 2 * share) <= _MOST_PAIRS))
+    if not len(few):
+        # Even the highest level has too many: some rows are enough.
+        joined = max(2, int(joined * _MOST_PAIRS / (found[-1] * min(1.0, 2 * share))))
+        few = np.array([len(thresholds) - 1])
+    start = int(few[0])
+    dice = np.random.default_rng(seed + 1)
+    if joined < count:
+        drawn = np.sort(dice.permutation(count)[:joined])
+        near = near_pairs(rows[drawn], float(thresholds[start]), other=rows)
+        other = drawn[near.i] != near.j
+        i, j, scores, weight = drawn[near.i[other]], near.j[other], near.score[other], count / joined / 2
+    else:
+        near = near_pairs(rows, float(thresholds[start]))
+        i, j, scores, weight = near.i, near.j, near.score, 1.0
+    level = np.searchsorted(thresholds, scores + 1e-9, side="right") - 1
+    held = np.bincount(level, minlength=len(thresholds))[: len(thresholds)].astype(np.float64)
+    found[start:] = np.cumsum((held * weight)[::-1])[::-1][start:]
+    drawn_pairs = np.sort(dice.permutation(len(scores)))
+    drawn_pairs = drawn_pairs[_rank_within(level[drawn_pairs], dice) < _READ]
+    each = pair_kinds(texts, i[drawn_pairs], j[drawn_pairs], scores[drawn_pairs])
+    which = level[drawn_pairs]
+    worth: Doubles = held[which] / np.bincount(which, minlength=len(held))[which] * weight
+    kinds = np.zeros((len(thresholds), len(Kind)))
+    np.add.at(kinds, (which, each.astype(np.int64)), worth)
+    kinds = np.cumsum(kinds[::-1], axis=0)[::-1]
+    is_copy = each == Kind.COPY
+    places = np.clip(((scores[drawn_pairs[is_copy]] - LOW) / WIDTH).astype(np.int64), 0, BINS - 1)
+    copies = np.bincount(places, weights=worth[is_copy], minlength=BINS).astype(np.float64)
+    return _Seen(found, kinds, copies, start)
+
+
+def _rank_within(groups: Numbers, dice: np.random.Generator) -> Numbers:
+    """A random rank of each within its group, from 0."""
+    order = np.lexsort((dice.random(len(groups)), groups))
+    ranked = groups[order]
+    ranks = np.empty(len(groups), dtype=np.int64)
+    ranks[order] = np.arange(len(groups)) - np.searchsorted(ranked, ranked, side="left")
+    return ranks
+
+
+def _counted(seen: _Seen, chance: Doubles) -> _Counts:
+    """Put the evidence together.
+
+    Args:
+        seen: the pairs.
+        chance: ``(levels,)`` unrelated pairs expected from each level on.
+    """
+    found, kinds = _each(seen.found), _each(seen.kinds)
+    expected = np.maximum(_each(chance), 0.0)
+    looked = np.arange(len(found)) >= seen.start
+    others: Doubles = np.where(looked, found - kinds[:, Kind.COPY], found)
+    contrary = kinds[:, Kind.CONTRARY]
+    # Where chance explains at least half of what is found, nearly all is false: how many witnesses are there?
+    plain_false = looked & (expected * _DOUBT >= others)
+    witnesses = contrary[plain_false].sum()
+    ratio = others[plain_false].sum() / witnesses if witnesses >= _WITNESSES else 1.0
+    false: Doubles = np.minimum(np.maximum(expected, contrary * ratio), others)
+    rest = np.maximum(false - contrary, 0.0)
+    unclear, siblings = kinds[:, Kind.UNCLEAR], kinds[:, Kind.SIBLING]
+    doubt = _DOUBT * _above(rest)
+    copies = _above(kinds[:, Kind.COPY])
+    true_low = copies + np.clip(_above(unclear) - doubt, 0.0, copies)
+    true_high = copies + np.maximum(_above(unclear + siblings) - doubt, 0.0)
+    low, high = (np.maximum.accumulate(some[::-1])[::-1] for some in (true_low, true_high))
+    return _Counts(seen.found, np.minimum(_above(false), seen.found), low, high, seen.kinds)
+
+
+def _each(above: Doubles) -> Doubles:
+    """What lies between each level and the next, of what lies above each."""
+    each: Doubles = above - np.concatenate([above[1:], np.zeros_like(above[:1])])
+    return each
+
+
+def _above(each: Doubles) -> Doubles:
+    summed: Doubles = np.cumsum(each[::-1], axis=0)[::-1]
+    return summed
+
+
+def _lowest(null: NullSample, tail: Tail, known: Doubles, bins: Numbers, pairs: float, seed: int) -> Doubles:
+    """What chance gives at the least: the fifth percentile over other draws of texts."""
+    curves = []
+    for histogram in null.redrawn(_REDRAWN, seed):
+        unrelated = np.maximum(histogram - known, 0.0)
+        curves.append(refitted(tail, unrelated).above(unrelated)[bins] / histogram.sum() * pairs)
+    low: Doubles = np.percentile(np.array(curves), _INTERVAL[0], axis=0)
+    return low
 
 
 def _copies(
     texts: Sequence[str],
     vectors: npt.NDArray[Any],
-    distinct: npt.NDArray[np.int64],
+    distinct: Numbers,
     embed: EmbedTexts | None,
     copies: int,
     seed: int,
@@ -242,27 +317,3 @@ def _copies(
     scores[same] = 1.0
     kept = np.setdiff1d(np.arange(len(made)), np.array(refused, dtype=np.int64))
     return scores[kept], np.array(kinds)[kept]
-
-
-def _choose(levels: Sequence[Level], labels: LabelScores | None) -> tuple[float, str]:
-    if labels is not None:
-        return round(labels.threshold, SCORE_DECIMALS), (
-            f"the best F1 on {labels.pairs:,} labelled pairs lies there ({labels.f1:.3f}: precision "
-            f"{labels.precision:.3f}, recall {labels.recall:.3f})"
-        )
-    true = [max(0.0, level.found - level.false) for level in levels]
-    sure = [k for k, level in enumerate(levels) if level.found >= _SURE * max(level.false_high, 1.0)]
-    if sure:
-        every = max(true[k] for k in sure)
-        f1 = {k: 2 * true[k] / (levels[k].found + every) for k in sure}
-        level = levels[min(k for k in sure if f1[k] >= max(f1.values()) - _AS_GOOD)]
-        return level.threshold, (
-            f"false pairs and missed ones balance best there (highest estimated F1): of {level.found:,.0f} pairs "
-            f"found about {about(level.false)} are expected to be false, "
-            f"90 % interval {about(level.false_low)} to {about(level.false_high)}"
-        )
-    rare = next((level for level in levels if level.false_high < 1), levels[-1])
-    return rare.threshold, (
-        f"no threshold finds more pairs than are expected by chance; at this one at most {about(rare.false_high)} "
-        "false pairs are expected"
-    )

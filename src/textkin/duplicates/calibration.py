@@ -14,7 +14,7 @@ from textkin.duplicates.drawing import Curve, curves_svg
 from textkin.duplicates.labels import LabelScores
 
 FILE: Final = "calibration.json"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 ADVICE: Final = (("near-copies", 0.95, 1.0), ("related", 0.70, 0.85), ("loosely related", 0.50, 0.70))
 """The usual advice: the same numbers for every model and every kind of text."""
 
@@ -25,20 +25,28 @@ class Level:
 
     Attributes:
         threshold: cosine.
-        false: pairs of unrelated texts that are expected to reach it, in the whole collection.
-        false_low: lower end of the 90 % interval of that.
-        false_high: upper end.
-        found: pairs of different texts that do reach it, counted or, in a large collection, estimated from a
+        found: pairs of different texts that reach it, counted or, in a large collection, estimated from a
             sample.
+        false: of these, pairs that are expected to be no duplicates.
+        false_low: by chance alone, lower end of the 90 % interval.
+        false_high: at most: found pairs that neither look like copies nor are more than may be false.
+        copies: of the found, those that differ like a copy with slips; where they were looked at.
+        different: of the found, those with different numbers, a negation, or a word that stands for another
+            as in other pairs.
+        extrapolated: whether no random pair reached it, or duplicates had to be kept out there: what chance
+            gives is then a curve that goes on, not a count.
         missed: share of lightly edited copies that stay below; None where none were made.
         missed_by: the same for each kind of edit.
     """
 
     threshold: float
+    found: float
     false: float
     false_low: float
     false_high: float
-    found: float
+    copies: float
+    different: float
+    extrapolated: bool
     missed: float | None
     missed_by: Mapping[str, float]
 
@@ -58,8 +66,11 @@ class Calibration:
         copies: lightly edited copies that were embedded.
         levels: by threshold, ascending.
         labels: what labelled pairs say; None without.
+        min_precision: share of the found pairs that were to be true at the least.
+        min_score: the lowest score that ``auto`` could take.
         threshold: what ``auto`` takes.
-        why: a sentence on why it does.
+        confident: whether the data can tell; if not, the threshold is a cautious number.
+        why: a sentence on why it is that one, or why the data can't tell.
     """
 
     model: str
@@ -72,7 +83,10 @@ class Calibration:
     copies: int
     levels: tuple[Level, ...]
     labels: LabelScores | None
+    min_precision: float
+    min_score: float
     threshold: float
+    confident: bool
     why: str
 
     def at(self, threshold: float) -> Level:
@@ -84,10 +98,11 @@ class Calibration:
         return [
             {
                 "threshold": level.threshold,
+                "found": level.found,
                 "false": level.false,
                 "false_low": level.false_low,
                 "false_high": level.false_high,
-                "found": level.found,
+                "extrapolated": level.extrapolated,
                 "missed": level.missed,
             }
             for level in self.levels
@@ -107,7 +122,7 @@ class Calibration:
         curves = [
             Curve("pairs found", "#228833", x, [level.found for level in self.levels]),
             Curve("false pairs expected", "#cc3311", x, [level.false for level in self.levels]),
-            Curve("… 90 % interval", "#ee9988", x, [level.false_low for level in self.levels], dashed=True),
+            Curve("… at least, at most", "#ee9988", x, [level.false_low for level in self.levels], dashed=True),
             Curve("", "#ee9988", x, [level.false_high for level in self.levels], dashed=True),
         ]
         if self.copies:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from textkin.duplicates.unit_rows import Doubles
+from textkin.duplicates.find import plain
+from textkin.duplicates.unit_rows import Doubles, pair_scores, unit_rows
 from textkin.errors import FileReadError, InputError
+from textkin.types import Matrix
+
+EmbedTexts: TypeAlias = Callable[[Sequence[str]], tuple[Matrix, Sequence[int]]]
+"""Texts to one unit row each, and the places of those that the model refused (their rows are zero)."""
 
 _YES: Final = frozenset({"1", "1.0", "true", "yes", "y"})
 _NO: Final = frozenset({"0", "0.0", "false", "no", "n"})
@@ -126,3 +132,50 @@ def judge(scores: Doubles, same: Sequence[bool]) -> LabelScores:
         average_precision=float((steps * precision).sum()),
         precision_at=tuple(at),
     )
+
+
+def label_scores(
+    pairs: Sequence[LabelledPair],
+    ids: Sequence[str],
+    texts: Sequence[str],
+    vectors: npt.NDArray[Any],
+    embed: EmbedTexts,
+) -> tuple[Doubles, list[bool]]:
+    """Score labelled pairs: a name is an id, else a text of a record, else a text that is embedded now.
+
+    Raises:
+        InputError: a name that is no id where most are ids, or where it looks like one; a text that can't be
+            embedded.
+    """
+    place_of = {plain(text): record for record, text in enumerate(texts)}
+    place_of.update({name: record for record, name in enumerate(ids)})
+    names = list(dict.fromkeys(name for pair in pairs for name in (pair.one, pair.other)))
+    known = {name: place_of.get(name, place_of.get(plain(name), -1)) for name in names}
+    unknown = [name for name in names if known[name] < 0]
+    rows = np.asarray(vectors)
+    _refuse_mistyped(names, unknown, frozenset(ids))
+    if unknown:
+        fresh, refused = embed(unknown)
+        if refused:
+            raise InputError(f"{unknown[refused[0]]!r} is no id, and can't be embedded as a text")
+        known.update({name: len(rows) + place for place, name in enumerate(unknown)})
+        rows = np.concatenate([rows, fresh]) if len(rows) else fresh
+    one = np.array([known[pair.one] for pair in pairs], dtype=np.int64)
+    other = np.array([known[pair.other] for pair in pairs], dtype=np.int64)
+    unit = unit_rows(rows)
+    return pair_scores(unit, one, unit, other), [pair.same for pair in pairs]
+
+
+def _refuse_mistyped(names: Sequence[str], unknown: Sequence[str], ids: frozenset[str]) -> None:
+    """Refuse to take for texts what is meant as ids.
+
+    Raises:
+        InputError: a single word that is neither an id nor a text here, where others are ids or all are such.
+    """
+    mistyped = [name for name in unknown if len(name.split()) < 2]
+    if mistyped and (len(mistyped) == len(names) or any(name in ids for name in names)):
+        named = ", ".join(map(repr, mistyped[:5])) + (", …" if len(mistyped) > 5 else "")
+        raise InputError(
+            f"{len(mistyped)} of {len(names)} names in the labels are no ids of these records: {named}. Mend "
+            "those pairs, or leave them out; for files, --id-column names the column that holds the ids"
+        )

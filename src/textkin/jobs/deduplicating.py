@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from textkin._places import cache_folder
 from textkin.duplicates.approximate import approximate_join
-from textkin.duplicates.calibrate import EmbedTexts, calibrate, label_scores
+from textkin.duplicates.calibrate import calibrate
 from textkin.duplicates.calibration import FILE as CALIBRATION_FILE
 from textkin.duplicates.calibration import Calibration, load_calibration
+from textkin.duplicates.choice import MIN_PRECISION, MIN_SCORE
 from textkin.duplicates.groups import DuplicateReport
 from textkin.duplicates.incremental import remembering_join
-from textkin.duplicates.labels import LabelledPair
+from textkin.duplicates.labels import EmbedTexts, LabelledPair, label_scores
 from textkin.duplicates.remembered import FILE as JOIN_FILE
 from textkin.duplicates.remembered import JoinMemory
 from textkin.duplicates.work import Join, exact_join
@@ -66,6 +67,8 @@ def calibrate_store(
     *,
     labels: Sequence[LabelledPair] | None = None,
     copies: int,
+    min_precision: float = MIN_PRECISION,
+    min_score: float = MIN_SCORE,
     progress: Progress | None = None,
 ) -> Calibration:
     """Calibrate on all records of a store, and keep the result; arguments as in `calibrate_records`."""
@@ -80,6 +83,8 @@ def calibrate_store(
         fingerprint=header.model.fingerprint,
         labels=labels,
         copies=copies,
+        min_precision=min_precision,
+        min_score=min_score,
         progress=progress,
     )
     if not _read_only(store):
@@ -96,6 +101,8 @@ def calibrate_records(
     fingerprint: str,
     labels: Sequence[LabelledPair] | None = None,
     copies: int,
+    min_precision: float = MIN_PRECISION,
+    min_score: float = MIN_SCORE,
     progress: Progress | None = None,
 ) -> Calibration:
     """Calibrate on records; see `textkin.duplicates.calibrate.calibrate`.
@@ -108,6 +115,8 @@ def calibrate_records(
         fingerprint: its.
         labels: pairs of ids or texts.
         copies: edited copies to embed.
+        min_precision: share of the found pairs that must be true at the least.
+        min_score: ``auto`` is never lower.
         progress: called with rows scored and rows in all.
     """
     ids, texts = [record.id for record in records], [record.text for record in records]
@@ -122,6 +131,8 @@ def calibrate_records(
         embed=embed,
         labels=judged,
         copies=copies,
+        min_precision=min_precision,
+        min_score=min_score,
         progress=progress,
     )
 

@@ -83,6 +83,9 @@ class ModelInfo:
         role_sensitive: whether a query's vector differs from the same text's vector as a document.
         precision: ``float32``, ``int8``, ``float16`` or ``bfloat16``.
         details: further facts to show (pooling, licence, device …), never used for comparison.
+        weights_digest: 64 hex digits, of the files of its weights; None where there are none to be had (a
+            provider's model, an object), and in what an older textkin wrote.
+        tokenizer_digest: the same of all files that decide how a text becomes tokens.
     """
 
     name: str
@@ -92,6 +95,8 @@ class ModelInfo:
     role_sensitive: bool = False
     precision: str = "float32"
     details: Metadata = field(default_factory=dict)
+    weights_digest: str | None = None
+    tokenizer_digest: str | None = None
 
     @property
     def short_fingerprint(self) -> str:

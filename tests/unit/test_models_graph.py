@@ -170,8 +170,9 @@ def test_cache_round_trip(own_places: Path) -> None:
     arrays = {"a": np.arange(6, dtype=np.int8).reshape(2, 3), "b": np.array([0.5], dtype=np.float32)}
     assert cache.find("key") is None
     cache.save("key", arrays)
-    place = cache.find("key")
-    assert place is not None
+    kept = cache.find("key")
+    assert kept is not None
+    place = kept.path
     found = Tensors([place])
     assert all((found[name] == array).all() for name, array in arrays.items())
     assert [path.name for path in place.parent.iterdir()] == ["key.safetensors"]

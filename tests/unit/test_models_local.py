@@ -18,6 +18,7 @@ import pytest
 
 from textkin.errors import InputError, ModelError, UnsupportedModelError, WeightsError
 from textkin.models.local import LocalModel
+from textkin.models.weights.identity import ModelFiles
 
 TINY = Path(__file__).parent.parent / "golden" / "tiny"
 TEXTS = ["a cat", "", "the quick brown fox " * 20, "a cat", "x", "money refund invoice"]
@@ -141,17 +142,10 @@ def test_fingerprint_is_of_the_contents_not_of_name_place_or_threads(copy: Calla
     assert first.name == "one"
 
 
-def test_fingerprint_accepts_digests_of_the_caller(copy: Callable[..., Path]) -> None:
-    import hashlib
-
+def test_fingerprint_accepts_files_that_the_caller_has_read(copy: Callable[..., Path]) -> None:
     folder = copy()
-    files = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in ("model.safetensors", "tokenizer.json")
-    }
-    assert LocalModel(folder, "a", digests=files).info.fingerprint == LocalModel(folder, "a").info.fingerprint
-    other = LocalModel(folder, "a", digests=files | {"model.safetensors": "0" * 64}).info.fingerprint
-    assert other != LocalModel(folder, "a").info.fingerprint
+    files = ModelFiles(folder)
+    assert LocalModel(folder, "a", files=files).info == LocalModel(folder, "a").info
 
 
 def test_fingerprint_changes_with_everything_that_changes_a_vector(copy: Callable[..., Path]) -> None:

@@ -82,7 +82,7 @@ def test_missing_and_truncated_files_are_refused(folder: Path, entry: CatalogEnt
 def test_a_second_look_reads_no_weights(
     folder: Path, entry: CatalogEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verifying, "_YOUNG", -(10**18))  # ctime can't be set back; trust it at once
+    monkeypatch.setattr(verifying, "YOUNG", -(10**18))  # ctime can't be set back; trust it at once
     first = weights.verify(folder, entry)
     read: list[str] = []
     real = verifying.file_digest
@@ -101,7 +101,7 @@ def test_a_second_look_reads_no_weights(
 def test_a_change_that_keeps_size_and_mtime_is_seen(
     folder: Path, entry: CatalogEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verifying, "_YOUNG", -(10**18))
+    monkeypatch.setattr(verifying, "YOUNG", -(10**18))
     weights.verify(folder, entry)
     file = folder / "model.safetensors"
     times = file.stat().st_atime_ns, file.stat().st_mtime_ns
@@ -122,7 +122,7 @@ def test_a_file_that_has_just_changed_is_not_stamped(folder: Path) -> None:
 
 @pytest.mark.parametrize("junk", [b"", b"{", b"[]", b'{"folder": 3}', b'{"folder": "X", "files": {"a": 1}}'])
 def test_broken_stamps_are_ignored(folder: Path, monkeypatch: pytest.MonkeyPatch, junk: bytes) -> None:
-    monkeypatch.setattr(verifying, "_YOUNG", -(10**18))
+    monkeypatch.setattr(verifying, "YOUNG", -(10**18))
     first = weights.digests(folder)
     (stamp,) = (_places.cache_folder() / "digests").glob("*")
     stamp.write_bytes(junk.replace(b"X", str(folder).encode()))
@@ -133,7 +133,7 @@ def test_broken_stamps_are_ignored(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_cache_that_can_not_be_written_only_costs_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = folder / "config.json" / "cache"
     monkeypatch.setenv("TEXTKIN_CACHE", str(blocked))
-    monkeypatch.setattr(verifying, "_YOUNG", -(10**18))
+    monkeypatch.setattr(verifying, "YOUNG", -(10**18))
 
     assert "model.safetensors" in weights.digests(folder)
 

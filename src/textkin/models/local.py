@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +21,7 @@ from textkin.models.graph.families import Family, family
 from textkin.models.graph.session import Session, providers
 from textkin.models.layout import Dense, LayerNorm, Layout, Normalize, read_layout
 from textkin.models.tokenizer import Ids, TextTokenizer
+from textkin.models.weights.identity import ModelFiles
 from textkin.text.digest import well_formed
 from textkin.types import Embedded, ModelInfo, Progress, Role
 
@@ -45,7 +45,7 @@ class LocalModel:
         threads: cores to use; all by default.
         batch_tokens: tokens that go through the model together; None: as many as suit the device. It changes the
             speed, not the vectors.
-        digests: SHA-256 of files, by their names relative to ``folder``, where the caller has just verified them.
+        files: those of ``folder``, where the caller has read them already.
         prompts: what the publisher puts before a text of a role, where the model's own files don't say it.
 
     Raises:
@@ -64,13 +64,14 @@ class LocalModel:
         device: str = "cpu",
         threads: int | None = None,
         batch_tokens: int | None = None,
-        digests: Mapping[str, str] | None = None,
+        files: ModelFiles | None = None,
         prompts: Mapping[Role, str] | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1, not {threads}")
         if batch_tokens is not None and batch_tokens < 1:
             raise InputError(f"batch_tokens must be at least 1, not {batch_tokens}")
+        files = ModelFiles(Path(folder), rehash=True) if files is None else files
         layout = read_layout(Path(folder))
         given = prompts or {}
         layout = dataclasses.replace(
@@ -81,17 +82,19 @@ class LocalModel:
         on_cpu = engines[0] == "CPUExecutionProvider"
         # Some folders promise more than their position table holds: the original fails on texts so long.
         limit = min(layout.max_length or encoder.longest, encoder.longest)
-        digest = partial(_digest, layout.folder, digests or {})
-        # Eight-bit weights are cached under the digests; otherwise files are hashed while the session opens.
-        early = [digest(path) for path in weight_files(layout)] if precision == "int8" else []
-        graph = build(layout, encoder, precision, early)
+        hashed = [files.digest(path) for path in weight_files(layout)]
+        graph = build(layout, encoder, precision, hashed)
+        if graph.kept is not None:
+            files.watch_mapped(graph.kept.path, graph.kept.state, graph.kept.whole)
         with ThreadPoolExecutor(1) as pool:
             opening = pool.submit(Session, graph, engines)
             self._tokenizer = TextTokenizer(
                 layout.file("tokenizer.json"), layout.tokenizer_config, encoder.kind, limit, layout.lower_case
             )
-            facts = _facts(layout, encoder, early or [digest(path) for path in weight_files(layout)], digest)
+            facts = _facts(layout, encoder, hashed, files.digest)
             self._run = opening.result()
+        files.check(name)
+        self._files = files
         self._feeds = FeedMaker(encoder.padding, layout.pooling, graph.inputs)
         self._limit = limit
         self._dimensions = graph.dimensions
@@ -118,6 +121,8 @@ class LocalModel:
                 "pooling": "+".join(layout.pooling.modes),
                 "unit_rows": "by the model" if scaled else "by textkin",
             },
+            weights_digest=files.weights,
+            tokenizer_digest=files.tokenizer,
         )
 
     @property
@@ -142,6 +147,7 @@ class LocalModel:
 
         batches = plan(np.array([len(ids) for ids in cut], dtype=np.int64), self._budget)
         side_by_side([partial(one, batch) for batch in batches], self._threads, report if progress else None)
+        self._files.check(self._info.name)
         report()
         tokens = counts[places]
         whole = np.ascontiguousarray(vectors[places])
@@ -206,12 +212,3 @@ def _facts(
         "lower_case": layout.lower_case,
         "prompts": dict(layout.prompts),
     }
-
-
-def _digest(folder: Path, known: Mapping[str, str], path: Path) -> str:
-    """SHA-256 of a file, from the caller's own where it has one."""
-    found = known.get(path.relative_to(folder).as_posix())
-    if found is not None:
-        return found
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -120,7 +120,7 @@ def _by_name(
         device=device,
         threads=threads,
         batch_tokens=batch_tokens,
-        digests=weights.digests(folder),
+        files=weights.ModelFiles(folder),
         prompts=None if entry is None else entry.prompts,
     )
 

@@ -44,6 +44,7 @@ class TorchModel:
         MissingDependencyError: sentence-transformers is not installed (``textkin[torch]``).
         ModelNotFoundError: no such model, or no way to fetch it.
         UnsupportedModelError: it needs code of its own, or can't be loaded.
+        WeightsError: a file can't be read, or changed meanwhile.
         ModelError: the device is not there.
         InputError: half precision without a GPU, or another option that doesn't fit.
     """
@@ -75,6 +76,9 @@ class TorchModel:
         if Path(name).is_dir() and folder.samefile(name):
             name = str(Path(name).absolute())
         self._threads = threads
+        self._files = weights.ModelFiles(folder)
+        known = dict(self._files.digests)
+        further = self._files.further()
         self._model = self._loaded(library, folder, precision)
         self._prompts = _prompts(self._model.prompts, None if entry is None else entry.prompts)
         limit = self._model.max_seq_length
@@ -84,12 +88,13 @@ class TorchModel:
         dimensions = int(self._rows([""], "document").shape[1])
         facts = {
             "engine": "torch",
-            "files": weights.digests(folder),
+            "files": known,
             "prompts": self._prompts,
             "max_length": self._limit,
             "dimensions": dimensions,
             "precision": precision,
-        }
+        } | ({"further": further} if further else {})
+        self._files.check(name)
         kinds = [type(module).__name__ for module in self._model]
         self._info = ModelInfo(
             name=f"sentence-transformers:{name}",
@@ -103,6 +108,8 @@ class TorchModel:
                 "device": self._device,
                 "unit_rows": "by the model" if kinds and kinds[-1] == "Normalize" else "by textkin",
             },
+            weights_digest=self._files.weights,
+            tokenizer_digest=self._files.tokenizer,
         )
 
     def __repr__(self) -> str:
@@ -131,6 +138,7 @@ class TorchModel:
         tokens = (
             np.array(self._lengths(distinct, role), dtype=np.int64)[places] if whole else np.zeros(0, np.int64)
         )
+        self._files.check(self._info.name)
         limit = self._info.max_tokens
         cut = tuple(int(row) for row in np.flatnonzero(tokens > limit)) if limit is not None else ()
         return Embedded(np.ascontiguousarray(vectors[places]), tokens, cut)

@@ -30,11 +30,13 @@ class Graph:
         model: the ONNX model and where its weights are.
         dimensions: length of a vector.
         inputs: names of the inputs that a batch must have.
+        kept: the file of textkin's cache that weights are taken from; None where there is none.
     """
 
     model: Model
     dimensions: int
     inputs: tuple[str, ...]
+    kept: cache.Kept | None = None
 
 
 def weight_files(layout: Layout) -> list[Path]:
@@ -76,10 +78,11 @@ def build(layout: Layout, family: Family, precision: Literal["float32", "int8"],
     """
     parts = Parts()
     tensors = parts.open(weight_files(layout))
+    found = None
     if precision == "int8":
         key = hashlib.sha256(" ".join([_EIGHT_BIT_VERSION, family.kind, *digests]).encode()).hexdigest()
         found = cache.find(key)
-        linear = EightBit(parts, tensors, {} if found is None else parts.open([found]))
+        linear = EightBit(parts, tensors, {} if found is None else parts.open([found.path]))
         rows = Encoder(parts, family, tensors, linear).build()
         if linear.made:
             cache.save(key, linear.made)
@@ -106,4 +109,4 @@ def build(layout: Layout, family: Family, precision: Literal["float32", "int8"],
     if "max" in layout.pooling.modes:
         inputs["bans"] = proto.value("bans", proto.FLOAT, ["texts", "longest", 1])
     model = parts.model(list(inputs.values()), result, ["texts", width])
-    return Graph(model, width, tuple(inputs))
+    return Graph(model, width, tuple(inputs), found)

@@ -9,12 +9,14 @@ import os
 import struct
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from textkin import _places
 from textkin.models.graph.tensors import Array
+from textkin.models.weights.identity import State, state_of
 
 _KINDS = {"float32": "F32", "int8": "I8"}
 
@@ -24,17 +26,37 @@ def path(key: str) -> Path:
     return _places.cache_folder() / "graphs" / f"{key}.safetensors"
 
 
-def find(key: str) -> Path | None:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file of the cache.
+
+    Attributes:
+        key: of its arrays.
+        path: where it is.
+        state: of the file before it was read.
+    """
+
+    key: str
+    path: Path
+    state: State
+
+    def whole(self) -> bool:
+        """Whether it still is; read again."""
+        return find(self.key) is not None
+
+
+def find(key: str) -> Kept | None:
     """The file of a key when it is there and whole; a damaged one is as good as none."""
     place = path(key)
     try:
+        state = state_of(place)
         with place.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             if size > 1_000_000:
                 return None
             header = json.loads(file.read(size))
             found = hashlib.file_digest(file, "sha256").hexdigest()
-            return place if header["__metadata__"]["sha256"] == found else None
+            return Kept(key, place, state) if header["__metadata__"]["sha256"] == found else None
     except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError):
         return None
 

@@ -38,6 +38,11 @@ def is_safe(path: str) -> bool:
     return len(parts) <= 3 and all(_SAFE_PART.fullmatch(part) and not part.endswith(".") for part in parts)
 
 
+def is_module(folder: str) -> bool:
+    """Whether a folder inside a model's can be that of one of its modules, such as ``1_Pooling``."""
+    return _MODULE.fullmatch(folder) is not None
+
+
 def readable(paths: Iterable[str]) -> list[str]:
     """Of a model's relative paths those that textkin reads, sorted: weights, tokenizer, settings.
 

@@ -16,7 +16,7 @@ from textkin.models.weights.cache import models_folder, read_record
 from textkin.models.weights.files import file_digest, listing, readable
 
 _Stat = list[int]
-_YOUNG = 2_000_000_000
+YOUNG = 2_000_000_000
 """A file changed less than this many nanoseconds ago may change again within one tick of its clock."""
 
 
@@ -29,11 +29,19 @@ def digests(folder: Path, *, rehash: bool = False) -> dict[str, str]:
     Args:
         rehash: read every byte; stamps are neither read nor written.
     """
+    return _digests(folder, read_of(folder), rehash)
+
+
+def read_of(folder: Path) -> list[str]:
+    """The relative paths of the files of a model's folder that textkin reads.
+
+    Raises:
+        ModelNotFoundError: it can't be read.
+    """
     try:
-        paths = readable(listing(folder))
+        return readable(listing(folder))
     except OSError as error:
         raise ModelNotFoundError(f"{folder}: the model's folder can't be read ({error.strerror})") from error
-    return _digests(folder, paths, rehash)
 
 
 def verify(folder: Path, entry: CatalogEntry | None = None, *, rehash: bool = False) -> dict[str, str]:
@@ -105,7 +113,7 @@ def _digests(folder: Path, paths: list[str], rehash: bool) -> dict[str, str]:
         started = time.time_ns()
         found[path] = file_digest(file, path)
         kept.pop(path, None)
-        if _stat(file) == before and started - max(before[1], before[2]) > _YOUNG:
+        if _stat(file) == before and started - max(before[1], before[2]) > YOUNG:
             kept[path] = (before, found[path])
     if kept != stamps and not rehash:
         _write_stamps(stamp_file, home, kept)

@@ -398,6 +398,7 @@ class Collection:
         """
         if id_or_text in self:
             own = well_formed(id_or_text)
+            self._require_readable(f"the record {own!r},", self.get(own).text)
             return self._nearest(self.vectors(own)[0], k, where, threshold, {own}, whole=True)
         return self.similar_to_text(id_or_text, k, where=where, threshold=threshold)
 
@@ -409,9 +410,9 @@ class Collection:
             raise InputError("the text is empty; give an id of this collection or a text")
         self._require_filled()
         with self.spend.counting():
-            embedded = embed_records(
-                self._model.get(), [Record(id="text", text=well_formed(text))], self._ledger()
-            )
+            model = self._model.get()
+            self._require_readable("the text", text)
+            embedded = embed_records(model, [Record(id="text", text=well_formed(text))], self._ledger())
         for reason in embedded.failed.values():
             raise InputError(f"the text can't be embedded: {reason}")
         return self._nearest(
@@ -432,8 +433,10 @@ class Collection:
     ) -> DuplicateReport:
         """All pairs of records with a cosine of at least ``threshold``, in groups around the one kept.
 
-        Exact: no pair is missed, unless ``approximate_above`` is given. Nothing is removed; see `apply`. The pairs
-        are remembered: the next call at this or a higher threshold compares only what is new since.
+        Exact: no pair is missed, unless ``approximate_above`` is given. Nothing is removed; see `apply`. Texts
+        that differ in something that the model has no token for (an emoji, another script) are no duplicates:
+        they are among the report's ``vetoed``; those of which it reads nothing are in ``unread``. The pairs are
+        remembered: the next call at this or a higher threshold compares only what is new since.
 
         Args:
             threshold: cosine; see the report's ``.at(...)`` to raise it afterwards. ``auto`` takes that of
@@ -471,6 +474,7 @@ class Collection:
             groups=groups,
             progress=progress,
             join=deduplicating.join_for(self._store, whole=where is None, approximate_above=approximate_above),
+            reader=self._model.reader(),
         )
 
     def against(
@@ -509,7 +513,11 @@ class Collection:
         level = self._calibrated(records, vectors).threshold if threshold == "auto" else threshold
         fresh = record_vectors(done.records, done.vectors)
         return find_known(
-            (*_ids_and_texts(done.records), fresh), (*_ids_and_texts(records), vectors), level, veto=veto
+            (*_ids_and_texts(done.records), fresh),
+            (*_ids_and_texts(records), vectors),
+            level,
+            veto=veto,
+            reader=self._model.reader(),
         )
 
     def apply(self, report: DuplicateReport) -> int:
@@ -667,10 +675,30 @@ class Collection:
         header = self._store.header
         return np.empty((0, header.model.dimensions if header else 0), dtype=np.float32)
 
+    def _require_readable(self, what: str, text: str) -> None:
+        """Refuse a text of which the model reads nothing: whatever it were near to, it would be by chance."""
+        if self.unreadable([text]):
+            header = self._store.header
+            name = header.model.name if header is not None else "the model"
+            raise InputError(
+                f"{name} can't read {what} {text[:60]!r}: it has no token for any word of it, so no answer would "
+                "mean anything. Say it in words that the model knows, or keep the texts with a model that reads "
+                "this script (textkin models)"
+            )
+
+    def unreadable(self, texts: Sequence[str]) -> list[int]:
+        """Which of some texts the collection's model can't read at all: it has no token for anything in them.
+
+        Returns:
+            Their places, ascending; empty too where the model doesn't tell.
+        """
+        return self._model.reader().unreadable([well_formed(text) for text in texts])
+
     def _query_vector(self, query: str) -> Any:
         self._require_filled()
         with self.spend.counting():
             model = self._model.get()
+            self._require_readable("the query", query)
             result = self._embed_query(model, query)
         for reason in result.failed.values():
             raise InputError(f"the query can't be embedded: {reason}")

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from textkin.errors import InputError, ModelMismatchError
@@ -16,10 +17,11 @@ from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import same_vectors
 from textkin.models.providers.names import is_hosted
 from textkin.models.providers.servers import on_this_machine
-from textkin.models.resolve import DEFAULT_MODEL, Precision, load_model
+from textkin.models.resolve import DEFAULT_MODEL, Precision, load_model, model_reader, reader_of
 from textkin.models.spending import current_spend
 from textkin.stores.foreign import ForeignStore
-from textkin.types import Model, ModelInfo, Store, StoreHeader
+from textkin.text.reading import AnyReader
+from textkin.types import Model, ModelInfo, Store, StoreHeader, TextReader
 
 
 class OpenedModel:
@@ -47,6 +49,7 @@ class OpenedModel:
         self._lock = threading.Lock()
         self._checked: str | None = None
         self._to_accept = False
+        self._reader: tuple[str, TextReader] | None = None
 
     def check_choice(self) -> None:
         """Refuse a model that isn't the store's as early as it can be told.
@@ -84,6 +87,19 @@ class OpenedModel:
             if header is not None and header.model.fingerprint != self._checked:
                 self._check(model, header)
             return model
+
+    def reader(self) -> TextReader:
+        """What the model can read; no weights are loaded for it."""
+        header = self._store.header
+        if self._loaded is None and not isinstance(self._chosen, (str, Path, type(None))):
+            self.get()
+        if self._loaded is None:
+            if header is None:
+                return AnyReader()
+            if self._reader is None or self._reader[0] != header.model.fingerprint:
+                self._reader = (header.model.fingerprint, reader_of(header.model))
+            return self._reader[1]
+        return model_reader(self._loaded.unwrap())
 
     def for_writing(self) -> Model:
         """The model; writes what the store has to know of it. Called by who holds the writer's place."""

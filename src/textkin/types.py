@@ -161,6 +161,37 @@ class PartwiseModel(Model, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a model has tokens for in one text.
+
+    Attributes:
+        unread: the words and signs that it has none for, as they stand in the text, in order. Accents, invisible
+            signs and sentence punctuation don't count.
+        nothing: whether there is nothing else in the text, so that its vector tells nothing of it.
+    """
+
+    unread: tuple[str, ...]
+    nothing: bool
+
+
+class TextReader(Protocol):
+    """Tells what a model can read."""
+
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """What the model has tokens for in each text."""
+        ...
+
+    def unreadable(self, texts: Sequence[str]) -> list[int]:
+        """Rows of the texts in which it can read nothing, ascending; much quicker than `readings` of them all."""
+        ...
+
+
+@runtime_checkable
+class ReadingModel(Model, TextReader, Protocol):
+    """A model that tells what it can't read. One that reads any bytes, as hosted ones do, has no need to."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreHeader:
     """What a store keeps about the model whose vectors it holds.
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textkin._progress import bar
+from textkin.cli.duplicate_lines import vetoed_parts
 from textkin.cli.fetching import ensure_model_of, open_for_reading
 from textkin.cli.file_records import read_files
 from textkin.cli.kept_file import kept_rows, write_lines
 from textkin.cli.money import spent_lines, telling_what_is_kept
 from textkin.cli.output import Column, counted, score_column, talk, text_column, write_object, write_rows
+from textkin.cli.reports import tell_unread
 
 if TYPE_CHECKING:
     from textkin.duplicates.against import AgainstReport
@@ -55,6 +57,7 @@ def find_against(
                 "records": report.total,
                 "known": report.rows(),
                 "new": list(report.new),
+                "unread": list(report.unread),
             }
             | ({} if spent.model is None else {"spent": spent.to_dict()})
         )
@@ -77,7 +80,8 @@ def find_against(
         talk(f"{output}: {counted(count, 'new record')}")
     if audit is not None:
         talk(f"{audit}: {counted(write_lines(audit, _audit(report)), 'line')}")
-    vetoed = f"{counted(len(report.vetoed), 'pair')} vetoed. " if report.vetoed else ""
+    tell_unread(report.unread)
+    vetoed = "".join(f"{part} " for part in vetoed_parts(report.vetoed, veto))
     talk(f"{report.summary}. {vetoed}Exact: no pair was missed; nothing was added or removed.")
     for line in spent_lines(spent):
         talk(line)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from textkin.cli.output import counted
+from textkin.cli.output import counted, one_line
 from textkin.stores.resolve import without_password
 
 if TYPE_CHECKING:
+    from textkin.duplicates.evidence import Vetoed
     from textkin.duplicates.groups import DuplicateReport
 
 
@@ -26,6 +27,23 @@ def table_rows(report: DuplicateReport, texts: Mapping[str, str]) -> Iterator[di
             }
 
 
+def vetoed_parts(vetoed: Sequence[Vetoed], asked: Sequence[str]) -> list[str]:
+    """A sentence on the pairs that the asked vetoes kept apart, one on those that the model can't tell apart."""
+    parts = []
+    by_veto = sum(any(name in pair.why for name in asked) for pair in vetoed)
+    if by_veto:
+        parts.append(f"{counted(by_veto, 'pair')} vetoed ({', '.join(asked)}).")
+    unread = [pair for pair in vetoed if "unread" in pair.why]
+    if unread:
+        names = ", ".join(f"{one_line(pair.id, 30)} and {one_line(pair.other, 30)}" for pair in unread[:3])
+        more = f" and {len(unread) - 3:,} more" if len(unread) > 3 else ""
+        parts.append(
+            f"{counted(len(unread), 'pair')} kept apart, because the texts differ in what the model can't read: "
+            f"{names}{more}."
+        )
+    return parts
+
+
 def summary_line(report: DuplicateReport, place: str, removed: int | None) -> str:
     """What was found and how, and what became of it; ``removed`` is None where nothing was to be removed."""
     pairs, groups = counted(len(report.pairs), "pair"), counted(len(report), "group")
@@ -33,8 +51,7 @@ def summary_line(report: DuplicateReport, place: str, removed: int | None) -> st
         f"{counted(report.total, 'record')}, {pairs} at {report.threshold:g} or more, {groups}; "
         f"{counted(len(report.dropped), 'record')} could go."
     ]
-    if report.vetoed:
-        parts.append(f"{counted(len(report.vetoed), 'pair')} vetoed ({', '.join(report.evidence.veto)}).")
+    parts += vetoed_parts(report.vetoed, report.evidence.veto)
     work = report.work
     recall = None if work is None else work.recall
     if recall is None:

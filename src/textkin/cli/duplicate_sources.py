@@ -89,6 +89,7 @@ def of_files(
     from textkin.duplicates.find import find_duplicates
     from textkin.duplicates.keep import field_values
     from textkin.duplicates.work import exact_join
+    from textkin.models.resolve import model_reader
     from textkin.models.spending import Spend
 
     spend = Spend(budget)
@@ -118,5 +119,6 @@ def of_files(
             groups=wish.groups,
             progress=progress,
             join=join,
+            reader=model_reader(read.model.unwrap()),
         )
     return Found(report, read.records, read.rows, spend.spent())

@@ -35,6 +35,7 @@ from textkin.cli.output import (
     write_object,
     write_rows,
 )
+from textkin.cli.reports import tell_unread
 from textkin.errors import InputError, StoreNotFoundError
 from textkin.stores.resolve import array_path, is_database
 from textkin.vectors.outputs import holds_output
@@ -273,6 +274,8 @@ def duplicates(
 
         with Collection(paths[0], create=False) as opened:
             removed = opened.apply(report)
+    if collection or is_output:
+        tell_unread(report.unread)
     talk(summary_line(report, paths[0], removed))
     for line in spent_lines(found.spent):
         talk(line)

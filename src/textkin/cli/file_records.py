@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textkin._progress import bar
 from textkin.cli.fetching import load_with_bar
 from textkin.cli.output import counted, talk
-from textkin.cli.reports import skips, tell_cut, tell_refused
+from textkin.cli.reports import skips, tell_cut, tell_refused, tell_unread
 from textkin.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def embed_files(
         embedded = embed_records(loaded.unwrap(), records, ledger, progress)
     talk(f"{counted(embedded.embedded, 'text')} embedded now, {embedded.from_ledger:,} from the ledger")
     tell_cut(embedded.truncated)
+    tell_unread(embedded.unread)
     tell_refused(embedded.failed)
     return FileRecords(embedded.records, record_vectors(embedded.records, embedded.vectors), loaded, rows)
 

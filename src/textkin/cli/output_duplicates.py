@@ -18,6 +18,7 @@ from textkin.duplicates.work import Joined, Work, exact_join
 from textkin.errors import InputError
 from textkin.jobs.bulk.output import VectorOutput
 from textkin.jobs.bulk.picking import write_rows
+from textkin.models.resolve import reader_of
 from textkin.models.spending import Spend
 from textkin.text.digest import text_digest
 from textkin.types import Record
@@ -79,6 +80,7 @@ def find_in_output(paths: Sequence[str], wish: Wish, ray: RayPlace | None = None
                 groups=wish.groups,
                 progress=progress,
                 join=_join(wish, ray),
+                reader=reader_of(output.model) if output.manifest.text else None,
             )
     rows: dict[str, dict[str, Any]] = {}
     if not output.manifest.text:
@@ -115,6 +117,10 @@ def _refuse_unfit(output: VectorOutput, wish: Wish) -> None:
                 f"{needs[0]} looks at the texts, and {output.path} holds none; leave it out, or run the textkin "
                 "embed command again without --no-text, to another folder"
             )
+        talk(
+            f"{output.path} holds no texts, so it can't be checked whether records with one vector differ in "
+            "something that the model can't read (an emoji, another script)"
+        )
     if output.manifest.duplicate_ids:
         raise InputError(
             f"{output.path} has {output.manifest.duplicate_ids:,} rows with an id that another row has, so a "

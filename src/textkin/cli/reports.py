@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,7 @@ def index_report_row(report: IndexReport) -> dict[str, Any]:
         "missing": report.missing,
         "split": report.split,
         "truncated": list(report.truncated),
+        "unread": list(report.unread),
         "refused": dict(report.failed),
         "embedded": report.embedded,
         "from_ledger": report.from_ledger,
@@ -105,8 +106,9 @@ def tell_stopped(place: str, stored: int, *, ledger: bool) -> None:
 
 
 def tell_losses(report: IndexReport) -> None:
-    """Name the records that a model cut and those that it refused, on stderr."""
+    """Name the records that a model cut, those that it could not read and those that it refused, on stderr."""
     tell_cut(report.truncated)
+    tell_unread(report.unread)
     tell_refused(report.failed)
 
 
@@ -126,6 +128,19 @@ def tell_cut(ids: list[str] | tuple[str, ...]) -> None:
     more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
     long = f"{counted(len(ids), 'text')} longer than the model reads"
     talk(f"warning: {long}; what lies behind was left out of the vectors of {named}{more}")
+
+
+def tell_unread(ids: Sequence[str]) -> None:
+    """Name texts in which the model can read nothing, on stderr; at most twenty, then a count."""
+    if not ids:
+        return
+    named = ", ".join(one_line(name, 60) for name in ids[:_NAMED])
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    texts = "1 text holds" if len(ids) == 1 else f"{len(ids):,} texts hold"
+    talk(
+        f"warning: {texts} no word that the model has a token for, so nothing finds them by meaning and only an "
+        f"equal text counts as a duplicate (a model for more languages reads them: textkin models): {named}{more}"
+    )
 
 
 def _skip_line(item: Skipped) -> str:

@@ -20,7 +20,7 @@ from textkin.cli.options import (
     threshold_option,
     where_option,
 )
-from textkin.cli.output import Column, form_options, one_line, score_column, talk, text_column, write_rows
+from textkin.cli.output import Column, counted, form_options, one_line, score_column, talk, text_column, write_rows
 from textkin.errors import InputError, RecordNotFoundError
 from textkin.stores.resolve import without_password
 from textkin.where import condition
@@ -155,6 +155,10 @@ def _write(hits: Sequence[Hit], form: str | None) -> None:
 
 
 def _explain(collection: Collection, place: str, hits: Sequence[Hit], where: str | None) -> None:
+    unread = [hits[row].id for row in collection.unreadable([hit.text for hit in hits])]
+    if unread:
+        named = ", ".join(one_line(name, 60) for name in unread)
+        talk(f"warning: the model can't read {counted(len(unread), 'text')} of these, found by chance: {named}")
     if hits and not collection.exact:
         measure = f"textkin info {without_password(place)} --recall"
         talk(f"approximate: searched by the database's own index; {measure} measures it")

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from textkin.duplicates.evidence import Reason, Vetoed
 from textkin.duplicates.find import plain_digest
 from textkin.duplicates.join import MAX_PAIRS, JoinStats, checked_threshold, near_pairs
+from textkin.duplicates.unread import Unread
 from textkin.duplicates.veto import checked_vetoes, differences, profile
 from textkin.errors import InputError
-from textkin.types import Progress
+from textkin.types import Progress, TextReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class AgainstReport:
         new: ids of all others.
         vetoed: pairs that score high enough and differ in a number or a negation, best first.
         stats: of the join.
+        unread: ids of the new records of which the model can read nothing: compared by their texts only.
     """
 
     threshold: float
@@ -52,6 +54,7 @@ class AgainstReport:
     new: tuple[str, ...]
     vetoed: tuple[Vetoed, ...]
     stats: JoinStats
+    unread: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -76,6 +79,7 @@ def find_known(
     veto: str | Iterable[str] = (),
     max_pairs: int = MAX_PAIRS,
     progress: Progress | None = None,
+    reader: TextReader | None = None,
 ) -> AgainstReport:
     """Compare new records with known ones.
 
@@ -86,6 +90,7 @@ def find_known(
         veto: as in `textkin.duplicates.find.find_duplicates`.
         max_pairs: see `near_pairs`.
         progress: called with rows joined and rows in all.
+        reader: as in `textkin.duplicates.find.find_duplicates`.
 
     Raises:
         InputError: an unknown veto, or whatever `near_pairs` refuses.
@@ -103,11 +108,17 @@ def find_known(
         partner = by_text.get(plain_digest(text))
         if partner is not None:
             found[place] = Known(ids[place], old_ids[partner], 1.0, "same text")
-    left = np.array([place for place in range(len(ids)) if place not in found], dtype=np.int64)
+    unread = None if reader is None else (Unread(texts, reader), Unread(old_texts, reader))
+    silent = unread[0].silent if unread is not None else frozenset[int]()
+    left = np.array([row for row in range(len(ids)) if row not in found and row not in silent], dtype=np.int64)
     pairs = near_pairs(rows[left], threshold, other=old_rows, max_pairs=max_pairs, progress=progress)
     vetoed: list[Vetoed] = []
     for i, j, score in zip(left[pairs.i].tolist(), pairs.j.tolist(), pairs.score.tolist(), strict=True):
         why = differences(profile(texts[i]), profile(old_texts[j]), vetoes) if vetoes else {}
+        if unread is not None:
+            unseen = unread[0].between(i, unread[1], j, score)
+            if unseen is not None:
+                why["unread"] = unseen
         if why:
             vetoed.append(Vetoed(ids[i], old_ids[j], score, why))
         elif i not in found:  # pairs come best first
@@ -119,4 +130,5 @@ def find_known(
         new=tuple(name for place, name in enumerate(ids) if place not in found),
         vetoed=tuple(vetoed),
         stats=pairs.stats,
+        unread=tuple(ids[place] for place in sorted(silent)),
     )

@@ -53,7 +53,8 @@ class Vetoed:
         id: one record's.
         other: the other's.
         score: of the two.
-        why: veto to what differs, e.g. ``{"numbers": "3.10 / 3.11"}``: in ``id``, in ``other``.
+        why: veto to what differs, e.g. ``{"numbers": "3.10 / 3.11"}``: in ``id``, in ``other``. ``unread``:
+            something that the model has no token for, so that their score says nothing of it.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Evidence:
         veto: the vetoes that were asked for.
         vetoed: pairs that are no links because of them, best first.
         digests: ``text_digest`` of each record's text; empty where the texts were not at hand.
+        unread: ids of the records of which the model can read nothing, in input order.
     """
 
     ids: tuple[str, ...]
@@ -95,6 +97,7 @@ class Evidence:
     veto: tuple[Veto, ...] = ()
     vetoed: tuple[Vetoed, ...] = ()
     digests: tuple[bytes, ...] = field(default=(), repr=False)
+    unread: tuple[str, ...] = ()
 
 
 def checked_shape(shape: str) -> Shape:

@@ -13,15 +13,16 @@ import numpy.typing as npt
 
 from textkin.duplicates.evidence import Evidence, Vetoed, checked_shape
 from textkin.duplicates.groups import DuplicateReport, check_ids, make_report
-from textkin.duplicates.join import MAX_PAIRS, checked_threshold
+from textkin.duplicates.join import MAX_PAIRS, checked_threshold, too_many
 from textkin.duplicates.keep import Keep, content_order, keep_order, rule_name
 from textkin.duplicates.stars import Links
 from textkin.duplicates.unit_rows import Numbers, unit_rows
+from textkin.duplicates.unread import Unread
 from textkin.duplicates.veto import Veto, checked_vetoes, differences, profile, word_key
 from textkin.duplicates.work import Join, exact_join
 from textkin.errors import InputError
 from textkin.text.digest import text_digest, well_formed
-from textkin.types import Metadata, Progress, Scalar
+from textkin.types import Metadata, Progress, Scalar, TextReader
 from textkin.vectors.mapped import mapped_matrix
 
 _PICKED: Final = 1 << 12
@@ -42,6 +43,7 @@ def find_duplicates(
     max_pairs: int = MAX_PAIRS,
     progress: Progress | None = None,
     join: Join = exact_join,
+    reader: TextReader | None = None,
 ) -> DuplicateReport:
     """Find and group the near-duplicates among records; exact, whatever the order of the records.
 
@@ -65,6 +67,8 @@ def find_duplicates(
         max_pairs: see `textkin.duplicates.join.near_pairs`.
         progress: called with rows joined and rows in all.
         join: how the pairs are found.
+        reader: tells what the model can read: records that differ in something else are not linked, and one of
+            which it reads nothing is a duplicate by its text only. None: not looked at.
 
     Raises:
         InputError: ids that repeat, lengths that differ, or whatever `near_pairs` and `keep_order` refuse.
@@ -85,15 +89,36 @@ def find_duplicates(
         number if rows.zero[number] else hashlib.blake2b(rows.source[number].tobytes(), digest_size=16).digest()
         for number in by_text.tolist()
     ]
-    same_vector, stand_in = _classes(digests, preferred)
+    same_vector, by_vector = _classes(digests, preferred)
+    unread = None if reader is None else Unread(texts, reader)
+    silent = np.zeros(len(ids), dtype=np.bool_)
+    stand_in, keys = by_vector, None
+    if unread is not None:
+        silent[list(unread.silent)] = True
+        keys = _keys_of_shared(unread, by_text, by_vector)
+        _, stand_in = _classes(list(zip(digests, keys, strict=True)), preferred)
     if vetoes:
         # Only what no veto can tell apart is one record: the others meet as a pair, which may be vetoed.
         words = [word_key(texts[number]) for number in by_text.tolist()]
-        _, stand_in = _classes(list(zip(digests, words, strict=True)), preferred)
-    joined = np.unique(stand_in)
+        _, stand_in = _classes(list(zip(digests, keys or words, words, strict=True)), preferred)
+    joined = np.unique(by_vector[~silent])
     with _picked(rows.source, joined) as picked:
         pairs = join(picked, threshold, max_pairs, progress)
-    links, vetoed = _sifted(Links(joined[pairs.i], joined[pairs.j], pairs.score), ids, texts, vetoes)
+    found = Links(joined[pairs.i], joined[pairs.j], pairs.score)
+    members: dict[int, list[int]] = {}
+    for record in np.unique(stand_in[~silent]).tolist():
+        members.setdefault(int(by_vector[record]), []).append(record)
+    # A zero vector says nothing, so that records with one are not alike by it.
+    links, refused = _spread(found, members, keys, frozenset(np.flatnonzero(rows.zero).tolist()))
+    if len(links.i) > max_pairs:
+        raise too_many(f"{len(links.i):,}", threshold, max_pairs)
+    links, vetoed = _sifted(links, ids, texts, vetoes, unread)
+    if unread is not None:
+        refused += _of_one_vector(by_vector, stand_in, silent)
+        told = (
+            Vetoed(ids[i], ids[j], 1.0, {"unread": unread.told(i, unread, j)}) for i, j in sorted(set(refused))
+        )
+        vetoed = (*told, *vetoed)
     evidence = Evidence(
         ids=tuple(ids),
         links=links,
@@ -108,6 +133,7 @@ def find_duplicates(
         veto=vetoes,
         vetoed=vetoed,
         digests=tuple(text_digest(well_formed(text)) for text in texts),
+        unread=tuple(ids[number] for number in np.flatnonzero(silent).tolist()),
     )
     return make_report(evidence, threshold, rule or rule_name(keep))
 
@@ -125,20 +151,88 @@ def _picked(source: npt.NDArray[Any], rows: Numbers) -> Iterator[npt.NDArray[Any
         yield source[rows]
 
 
+def _keys_of_shared(unread: Unread, by_text: Numbers, by_vector: Numbers) -> list[Hashable]:
+    """What tells the different texts of one vector apart; nothing for a text that has its vector for itself."""
+    own = np.unique(by_text)
+    vectors, sizes = np.unique(by_vector[own], return_counts=True)
+    shared = own[np.isin(by_vector[own], vectors[sizes > 1])].tolist()
+    unread.read(shared)
+    keys: dict[int, Hashable] = {number: unread.key(number) for number in shared}
+    return [keys.get(number) for number in by_text.tolist()]
+
+
+def _spread(
+    links: Links, members: dict[int, list[int]], keys: Sequence[Hashable] | None, zero: frozenset[int]
+) -> tuple[Links, list[tuple[int, int]]]:
+    """Links between vectors as links between the records that have them, and between records of one vector.
+
+    Args:
+        links: between records that stand for their vector.
+        members: of those, the records that are to be told apart.
+        keys: of all records; only equal ones are linked within a vector.
+        zero: records whose vector is zero.
+
+    Returns:
+        The links, and pairs of one vector that are none because of their keys: one for each record.
+    """
+    if all(len(some) == 1 and some[0] == vector for vector, some in members.items()):
+        return links, []
+    i: list[int] = []
+    j: list[int] = []
+    score: list[float] = []
+    for one, other, value in zip(links.i.tolist(), links.j.tolist(), links.score.tolist(), strict=True):
+        for mine in members[one]:
+            i += [mine] * len(members[other])
+            j += members[other]
+            score += [value] * len(members[other])
+    refused: list[tuple[int, int]] = []
+    for vector, some in members.items():
+        if vector in zero:
+            continue
+        alike: dict[Hashable, list[int]] = {}
+        for record in some:
+            alike.setdefault(None if keys is None else keys[record], []).append(record)
+        groups = list(alike.values())
+        refused += [(min(groups[0][0], group[0]), max(groups[0][0], group[0])) for group in groups[1:]]
+        for group in groups:
+            for place, record in enumerate(group):
+                i += [record] * (len(group) - place - 1)
+                j += group[place + 1 :]
+                score += [1.0] * (len(group) - place - 1)
+    return Links(
+        np.array(i, dtype=np.int64), np.array(j, dtype=np.int64), np.array(score, dtype=np.float64)
+    ), refused
+
+
+def _of_one_vector(by_vector: Numbers, stand_in: Numbers, silent: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Each record of which nothing was read with the one that stands for its vector, where that is another."""
+    pairs = []
+    for record in np.unique(stand_in[silent]).tolist():
+        first = int(stand_in[by_vector[record]])
+        if first != record:
+            pairs.append((min(first, record), max(first, record)))
+    return pairs
+
+
 def _sifted(
-    links: Links, ids: Sequence[str], texts: Sequence[str], vetoes: Sequence[Veto]
+    links: Links, ids: Sequence[str], texts: Sequence[str], vetoes: Sequence[Veto], unread: Unread | None
 ) -> tuple[Links, tuple[Vetoed, ...]]:
     """The links that no veto forbids, and the pairs that one does."""
-    if not vetoes:
+    if not vetoes and unread is None:
         return links, ()
-    profiles = {
-        record: profile(texts[record]) for record in np.unique(np.concatenate([links.i, links.j])).tolist()
-    }
+    linked = np.unique(np.concatenate([links.i, links.j])).tolist()
+    profiles = {record: profile(texts[record]) for record in linked} if vetoes else {}
+    if unread is not None:
+        unread.read(linked)
     allowed = np.ones(len(links.i), dtype=np.bool_)
     vetoed: list[Vetoed] = []
     for number, (i, j) in enumerate(zip(links.i.tolist(), links.j.tolist(), strict=True)):
         first, second = min(i, j), max(i, j)
-        why = differences(profiles[first], profiles[second], vetoes)
+        why = differences(profiles[first], profiles[second], vetoes) if vetoes else {}
+        if unread is not None:
+            unseen = unread.between(first, unread, second, float(links.score[number]))
+            if unseen is not None:
+                why["unread"] = unseen
         if why:
             allowed[number] = False
             vetoed.append(Vetoed(ids[first], ids[second], float(links.score[number]), why))

@@ -66,8 +66,16 @@ class DuplicateReport:
 
     @cached_property
     def vetoed(self) -> tuple[Vetoed, ...]:
-        """Pairs that reach the threshold and are not duplicates because of a veto, best first."""
+        """Pairs that reach the threshold and are not duplicates because of a veto, best first.
+
+        Of many records with one vector that differ in what the model can't read, each stands here once.
+        """
         return tuple(pair for pair in self.evidence.vetoed if pair.score >= self.threshold)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Ids of the records of which the model can read nothing: duplicates by their texts only."""
+        return self.evidence.unread
 
     @cached_property
     def dropped(self) -> tuple[str, ...]:
@@ -174,6 +182,7 @@ class DuplicateReport:
                 }
                 for group in self.groups
             ],
+            "unread": list(self.unread),
             "vetoed": [
                 {"id": pair.id, "other": pair.other, "score": pair.score, "why": dict(pair.why)}
                 for pair in self.vetoed

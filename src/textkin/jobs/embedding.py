@@ -10,7 +10,7 @@ import numpy as np
 
 from textkin.ledger import Ledger, embed
 from textkin.text.split import split_all
-from textkin.types import Matrix, Model, Progress, Record
+from textkin.types import Matrix, Model, Progress, ReadingModel, Record
 from textkin.vectors.similarity import normalize
 
 
@@ -26,6 +26,7 @@ class EmbeddedRecords:
         failed: id to why the record has no vector; it is not among ``records``.
         truncated: ids of records of which a passage was longer than the model reads; only models that
             don't tell their tokens beforehand can have any.
+        unread: ids of records in which the model can read nothing: their vectors say nothing of them.
     """
 
     records: tuple[Record, ...]
@@ -34,6 +35,7 @@ class EmbeddedRecords:
     from_ledger: int
     truncated: tuple[str, ...]
     failed: Mapping[str, str]
+    unread: tuple[str, ...] = ()
 
 
 def embed_records(
@@ -63,6 +65,7 @@ def embed_records(
     failed: dict[str, str] = {}
     for row, reason in result.failed.items():
         failed.setdefault(split[owners[row]].id, reason)
+    unread = model.unreadable(texts) if isinstance(model, ReadingModel) else []
     kept = [row for row, owner in enumerate(owners) if split[owner].id not in failed] if failed else None
     return EmbeddedRecords(
         records=tuple(record for record in split if record.id not in failed),
@@ -71,6 +74,7 @@ def embed_records(
         embedded=result.embedded,
         from_ledger=result.from_ledger,
         truncated=tuple(dict.fromkeys(split[owners[row]].id for row in result.truncated)),
+        unread=tuple(split[row].id for row in unread if split[row].id not in failed),
     )
 
 

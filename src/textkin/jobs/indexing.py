@@ -36,6 +36,8 @@ class IndexReport:
             they came from could not be read this time.
         split: longer than the model reads, so kept as several passages.
         truncated: cut by a model that doesn't tell its tokens beforehand; their ids.
+        unread: ids of stored records in which the model can read nothing (another script, an emoji): their vectors
+            say nothing of them, so no search finds them but by chance.
         embedded: texts that the model was really asked for.
         from_ledger: texts whose vectors were there already.
         failed: id to why the model's provider gave no vector; such a record is not stored (one that was there
@@ -52,6 +54,7 @@ class IndexReport:
     missing: int = 0
     split: int = 0
     truncated: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     embedded: int = 0
     from_ledger: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -140,6 +143,7 @@ def _store(
     report.failed.update(embedded.failed)
     report.split += sum(len(record.spans) > 1 for record in embedded.records)
     report.truncated.extend(embedded.truncated)
+    report.unread.extend(embedded.unread)
     report.embedded += embedded.embedded
     report.from_ledger += embedded.from_ledger
     return list(embedded.records)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from textkin.errors import BadVectorsError, InputError
 from textkin.models.fingerprint import canary_vectors
 from textkin.text.digest import well_formed
-from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
+from textkin.text.reading import tokenizer_reader
+from textkin.types import Embedded, Matrix, ModelInfo, Progress, Reading, Role
 from textkin.vectors.similarity import normalize
 
 _BLOCK = 256
@@ -101,6 +102,14 @@ class ForeignModel:
             return [0] * len(texts)
         encoded = tokenizer([well_formed(text) for text in texts], truncation=False, verbose=False)
         return [len(ids) for ids in encoded["input_ids"]]
+
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """As of a `TextReader`; of a model whose tokenizer doesn't tell, as if it read everything."""
+        return tokenizer_reader(self._tokenizer).readings([well_formed(text) for text in texts])
+
+    def unreadable(self, texts: Sequence[str]) -> list[int]:
+        """As of a `TextReader`."""
+        return tokenizer_reader(self._tokenizer).unreadable([well_formed(text) for text in texts])
 
     def _rows(self, texts: list[str], role: Role) -> Matrix:
         by_role = getattr(self._encoder, f"encode_{role}", None)

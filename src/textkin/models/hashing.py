@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.text.digest import well_formed
-from textkin.types import Embedded, ModelInfo, Progress, Role
+from textkin.text.reading import reading, unreadable
+from textkin.types import Embedded, ModelInfo, Progress, Reading, Role
 from textkin.vectors.similarity import normalize
 
 _WORD = re.compile(r"\w+")
@@ -54,6 +55,14 @@ class HashingModel:
 
     def count_tokens(self, texts: Sequence[str], role: Role = "document") -> list[int]:
         return [len(_WORD.findall(well_formed(text).lower())) for text in texts]
+
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """As of a `TextReader`: it reads words, and no signs."""
+        return [reading(text, ((True, word.span()) for word in _WORD.finditer(text))) for text in texts]
+
+    def unreadable(self, texts: Sequence[str]) -> list[int]:
+        """As of a `TextReader`."""
+        return unreadable(texts, self.readings, plain=True)
 
     def _add(self, row: npt.NDArray[np.float32], words: list[str]) -> None:
         # One constant feature keeps the vector of an empty text from being zero.

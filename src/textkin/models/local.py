@@ -23,7 +23,7 @@ from textkin.models.layout import Dense, LayerNorm, Layout, Normalize, read_layo
 from textkin.models.tokenizer import Ids, TextTokenizer
 from textkin.models.weights.identity import ModelFiles
 from textkin.text.digest import well_formed
-from textkin.types import Embedded, ModelInfo, Progress, Role
+from textkin.types import Embedded, ModelInfo, Progress, Reading, Role
 
 BATCH_TOKENS = 256
 """Tokens of a batch on a CPU: as many as its cache likes."""
@@ -156,6 +156,14 @@ class LocalModel:
     def count_tokens(self, texts: Sequence[str], role: Role = "document") -> list[int]:
         _, places, counts = self._distinct(texts, role)
         return [int(count) for count in counts[places]]
+
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """As of a `TextReader`."""
+        return self._tokenizer.readings([well_formed(text) for text in texts])
+
+    def unreadable(self, texts: Sequence[str]) -> list[int]:
+        """As of a `TextReader`."""
+        return self._tokenizer.unreadable([well_formed(text) for text in texts])
 
     def _distinct(
         self, texts: Sequence[str], role: Role

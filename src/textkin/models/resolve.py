@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from textkin.errors import InputError, ModelNotFoundError
+from textkin.errors import InputError, ModelError, ModelNotFoundError
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.foreign import ForeignModel
 from textkin.models.hashing import HashingModel
 from textkin.models.providers.hosted import hosted_models
 from textkin.models.providers.names import hosted_name, is_hosted
 from textkin.models.weights.fetching import FetchProgress
-from textkin.types import Model
+from textkin.text.reading import AnyReader, CautiousReader
+from textkin.types import Model, ModelInfo, ReadingModel, TextReader
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 Precision: TypeAlias = Literal["float32", "int8", "float16", "bfloat16"]
@@ -131,6 +132,30 @@ def weights_name(model: str) -> str | None:
     if provider == "hashing" or is_hosted(model):
         return None
     return rest if model.startswith(_TORCH) else model
+
+
+def model_reader(model: Model) -> TextReader:
+    """What a loaded model can read; one that doesn't tell is taken to read everything."""
+    return model if isinstance(model, ReadingModel) else AnyReader()
+
+
+def reader_of(info: ModelInfo) -> TextReader:
+    """What a collection's model can read, without its weights.
+
+    Of a model of this machine its tokenizer tells, where that is here; else it is taken to read Latin script only.
+    """
+    if info.details.get("kind") in ("provider", "object") or is_hosted(info.name):
+        return AnyReader()
+    if info.name == "hashing" or info.name.startswith("hashing:"):
+        return HashingModel()
+    from textkin.models import weights
+    from textkin.models.tokenizer import read_tokenizer
+
+    try:
+        folder = weights.locate(weights_name(info.name) or "")
+        return CautiousReader() if folder is None else read_tokenizer(folder)
+    except (ModelError, InputError):
+        return CautiousReader()
 
 
 def _hosted(name: str, precision: str, base_url: str | None) -> Model:

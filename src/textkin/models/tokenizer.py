@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import string
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -12,9 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.errors import ModelNotFoundError, UnsupportedModelError, WeightsError
-from textkin.models.layout import CURE
+from textkin.models.layout import CURE, read_layout
+from textkin.text.reading import reading, unreadable
+from textkin.types import Reading
 
 Ids = npt.NDArray[np.int32]
+_READ_AT_ONCE = 256
 _WORDPIECE_MODELS = ("bert", "distilbert", "mpnet", "electra", "mobilebert", "convbert", "squeezebert", "layoutlm")
 _BERT_CLASSES = ("BertTokenizer", "DistilBertTokenizer", "MPNetTokenizer", "ElectraTokenizer")
 
@@ -63,6 +68,8 @@ class TextTokenizer:
         mask = probe.special_tokens_mask
         self._before = next((at for at, special in enumerate(mask) if not special), len(mask))
         self._after = len(mask) - self._before - mask.count(0)
+        self._unknown = _unknown_id(self._tokenizer)
+        self._plain: bool | None = None
         if max_length is not None and max_length <= self._before + self._after:
             raise WeightsError(f"{path}: a limit of {max_length} tokens leaves no room for the text")
         self._max_length = max_length
@@ -74,6 +81,24 @@ class TextTokenizer:
         flat = np.fromiter(chain.from_iterable(rows), dtype=np.int32)
         ends = np.cumsum([len(row) for row in rows])
         return np.split(flat, ends[:-1]) if rows else []
+
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """As of a `TextReader`: what there are tokens for in each (well-formed) text."""
+        found: list[Reading] = []
+        for start in range(0, len(texts), _READ_AT_ONCE):
+            part = list(texts[start : start + _READ_AT_ONCE])
+            for text, encoding in zip(part, self._tokenizer.encode_batch(part), strict=True):
+                tokens = zip(encoding.ids, encoding.offsets, strict=True)
+                found.append(reading(text, ((number != self._unknown, span) for number, span in tokens)))
+        return found
+
+    def unreadable(self, texts: Sequence[str]) -> list[int]:
+        """As of a `TextReader`."""
+        if self._plain is None:
+            signs = string.ascii_letters + string.digits
+            probes = [*signs, *(f"a{sign}" for sign in signs)]
+            self._plain = not any(one.unread for one in self.readings(probes))
+        return unreadable(texts, self.readings, self._plain)
 
     def cut(self, ids: Ids) -> Ids:
         """At most ``max_length`` tokens; the special ones at both ends stay."""
@@ -88,6 +113,28 @@ class TextTokenizer:
         """Tokens that a prompt takes at the start of a text, counted as sentence-transformers does."""
         ids = self.cut(self.encode([prompt])[0])
         return len(ids) - (1 if self._after else 0)
+
+
+def read_tokenizer(folder: Path) -> TextTokenizer:
+    """The tokenizer of a model's folder, alone.
+
+    Raises:
+        ModelError: as `read_layout` and `TextTokenizer`.
+    """
+    layout = read_layout(folder)
+    kind = str(layout.config.get("model_type"))
+    file = layout.file("tokenizer.json")
+    return TextTokenizer(file, layout.tokenizer_config, kind, None, layout.lower_case)
+
+
+def _unknown_id(tokenizer: Any) -> int | None:
+    """The number of the token that stands for whatever has none of its own; None where everything has."""
+    model = tokenizer.model
+    token = getattr(model, "unk_token", None)
+    if token is None and type(model).__name__ == "Unigram":
+        number = json.loads(tokenizer.to_str())["model"].get("unk_id")
+        return number if isinstance(number, int) else None
+    return None if token is None else tokenizer.token_to_id(token)
 
 
 def _settle_normalizer(tokenizer: Any, config: Mapping[str, Any], model_type: str, lower_case: bool) -> None:

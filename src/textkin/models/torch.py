@@ -16,7 +16,8 @@ from textkin.errors import InputError, ModelError, UnsupportedModelError, Weight
 from textkin.models import catalog, weights
 from textkin.models.fingerprint import fingerprint
 from textkin.text.digest import well_formed
-from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
+from textkin.text.reading import tokenizer_reader
+from textkin.types import Embedded, Matrix, ModelInfo, Progress, Reading, Role
 from textkin.vectors.similarity import normalize
 
 _BLOCK = 1024
@@ -146,6 +147,14 @@ class TorchModel:
     def count_tokens(self, texts: Sequence[str], role: Role = "document") -> list[int]:
         """Tokens of each text with its prompt; 0 for every text of a model without a tokenizer for texts."""
         return self._lengths([well_formed(text) for text in texts], role)
+
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """As of a `TextReader`; of a model whose tokenizer doesn't tell, as if it read everything."""
+        return tokenizer_reader(self._tokenizer).readings([well_formed(text) for text in texts])
+
+    def unreadable(self, texts: Sequence[str]) -> list[int]:
+        """As of a `TextReader`."""
+        return tokenizer_reader(self._tokenizer).unreadable([well_formed(text) for text in texts])
 
     def _lengths(self, texts: Sequence[str], role: Role) -> list[int]:
         if self._tokenizer is None or not texts:

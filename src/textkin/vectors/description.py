@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,7 @@ FORMAT: Final = 1
 """What `save_vectors` writes: texts and ids, one a row."""
 COLLECTION_FORMAT: Final = 2
 """What a collection in a file writes: records, whose passages have a row each, and the model's header."""
+_SEAL: Final = re.compile(rb'"digest": "([0-9a-f]{64})"\s*\}\s*\Z')
 
 
 def pair(path: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -84,6 +87,7 @@ def parse_description(data: bytes, path: Path, numbers: Path) -> dict[str, Any]:
         raise FileReadError(
             f"{path} does not describe the vectors in {numbers}; move it away to load them without texts and model"
         )
+    _check_digest(data, facts, path)
     if facts["format"] > COLLECTION_FORMAT:
         raise NewerVersionError(
             f"{path} has format {facts['format']}; this textkin reads up to {COLLECTION_FORMAT}: update it"
@@ -119,11 +123,29 @@ def rows_of(facts: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, tuple[str
 
 
 def encode(facts: dict[str, Any]) -> bytes:
-    """A description of format 1 as JSON that people can read."""
+    """A description of format 1 as JSON that people can read, with its digest."""
     try:
-        return json.dumps(facts, ensure_ascii=False, indent=1, default=dict).encode("utf-8")
+        data = json.dumps(facts, ensure_ascii=False, indent=1, default=dict).encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate: only escapes can carry it
-        return json.dumps(facts, ensure_ascii=True, indent=1, default=dict).encode("ascii")
+        data = json.dumps(facts, ensure_ascii=True, indent=1, default=dict).encode("ascii")
+    data = data[: -len(b"\n}")] + b",\n "
+    return data + seal(hashlib.sha256(data).hexdigest())
+
+
+def seal(digest: str) -> bytes:
+    """The end of a description: the SHA-256 of all that stands before it."""
+    return b'"digest": "%s"\n}\n' % digest.encode("ascii")
+
+
+def _check_digest(data: bytes, facts: Mapping[str, Any], path: Path) -> None:
+    if "digest" not in facts:
+        return  # an older one
+    found = _SEAL.search(data, max(0, len(data) - 200))
+    if found is None or hashlib.sha256(data[: found.start()]).hexdigest().encode("ascii") != found.group(1):
+        raise FileReadError(
+            f"{path} is damaged, or another program changed it: its content is not that of its digest. Write it "
+            'again; or, to accept what it says now, remove its last entry, "digest"'
+        )
 
 
 def _check_records(facts: Mapping[str, Any], path: Path, numbers: Path) -> None:

@@ -19,7 +19,7 @@ def absolute(path: str | Path) -> Path:
         return Path(path).absolute()
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} means nothing here: the working directory was deleted; change to another, or give a whole path"
+            f"{path} means nothing: the working directory was deleted; change to another, or give a whole path"
         ) from error
 
 

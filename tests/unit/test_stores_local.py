@@ -78,7 +78,12 @@ def test_a_closed_collection_is_one_database_and_derived_files(tmp_path: Path) -
     store = filled(tmp_path / "notes.kin")
     store.prepare()
     store.close()
-    assert {item.name for item in (tmp_path / "notes.kin").iterdir()} <= {DATABASE, FILE, "writer.lock", f"{DATABASE}-mark"}
+    assert {item.name for item in (tmp_path / "notes.kin").iterdir()} <= {
+        DATABASE,
+        FILE,
+        "writer.lock",
+        f"{DATABASE}-mark",
+    }
 
 
 def test_missing_is_said(tmp_path: Path) -> None:
@@ -314,7 +319,9 @@ def test_freed_space_is_given_back(tmp_path: Path) -> None:
 def test_files_of_a_killed_builder_are_removed(tmp_path: Path) -> None:
     place = tmp_path / "notes.kin"
     with filled(place) as store:
-        dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+        dead = subprocess.run(
+            [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+        )
         names = {"dead": int(dead.stdout), "living": os.getppid(), "old": os.getppid(), "own": os.getpid()}
         left = {name: place / f"{FILE}.{pid}.{abs(hash(name)) % 16**8:08x}.new" for name, pid in names.items()}
         for path in left.values():
@@ -515,5 +522,8 @@ def test_a_scan_with_vectors_never_gives_those_of_another_record(tmp_path: Path,
     database = apsw.Connection(str(place / DATABASE))
     database.execute(statement)
     database.close()
-    with LocalStore(place) as store, pytest.raises(CorruptStoreError, match=r"record 'id\d' and its passages|differs from"):
+    with (
+        LocalStore(place) as store,
+        pytest.raises(CorruptStoreError, match=r"record 'id\d' and its passages|differs from"),
+    ):
         list(store.scan_vectors())

@@ -287,8 +287,8 @@ class Ledger:
         missing = told - self._number()[1]
         if problem == "ok" and missing > 0:
             problem = (
-                f"{missing:,} changes that were stored are missing, because its -wal was damaged or removed. What is "
-                f"there is whole; to go on with it, delete {self._path.name}-mark"
+                f"{missing:,} changes that were stored are missing, because its -wal was damaged or removed. What "
+                f"is there is whole; to go on with it, delete {self._path.name}-mark"
             )
         if problem != "ok":
             raise CorruptStoreError(f"{self._path} is damaged: {problem}. {LEDGER.cure}")

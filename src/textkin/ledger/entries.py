@@ -139,7 +139,10 @@ def first_inconsistency(connection: apsw.Connection) -> str | None:
     ).fetchone()
     if found is not None:
         return f"what is known of the model {found[0]} differs from its checksum"
-    if connection.execute("SELECT count(*) FROM entries").get != connection.execute("SELECT count(*) FROM vectors").get:
+    if (
+        connection.execute("SELECT count(*) FROM entries").get
+        != connection.execute("SELECT count(*) FROM vectors").get
+    ):
         return "there are vectors of no text"
     found = connection.execute(
         "SELECT number FROM spaces WHERE entries != (SELECT count(*) FROM entries WHERE space = spaces.number) "

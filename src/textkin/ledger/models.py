@@ -76,7 +76,7 @@ def _rows(connection: apsw.Connection, condition: str, parameters: tuple[Any, ..
     for row in rows:
         if not agree([row[5]], [model_checksum(*row[:5])]):
             raise CorruptStoreError(
-                f"{connection.filename} is damaged: what is known of the model {row[1]} differs from its checksum. "
-                f"{LEDGER.cure}"
+                f"{connection.filename} is damaged: what is known of the model {row[1]} differs from its "
+                f"checksum. {LEDGER.cure}"
             )
     return rows

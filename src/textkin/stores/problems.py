@@ -66,7 +66,7 @@ def from_sqlite(error: apsw.Error, path: Path, cure: str) -> StoreError:
 
 
 def _means_damage(error: apsw.Error) -> bool:
-    """Whether only a damaged file can be the reason: what textkin asks and stores fits the tables that it makes."""
+    """Whether only damage can be the reason: what textkin asks and stores fits the tables that it makes."""
     if isinstance(error, apsw.ConstraintError | apsw.MismatchError | apsw.FormatError | apsw.TooBigError):
         return True
     return isinstance(error, apsw.SQLError) and str(error).startswith(_SCHEMA_DAMAGE)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from textkin.errors import FileReadError, InputError, NewerVersionError
+from textkin.vectors.sealed import DIGEST, SealError, check_seal, sealed
 
 FORMAT: Final = 1
 """What `save_vectors` writes: texts and ids, one a row."""
 COLLECTION_FORMAT: Final = 2
 """What a collection in a file writes: records, whose passages have a row each, and the model's header."""
-_SEAL: Final = re.compile(rb'"digest": "([0-9a-f]{64})"\s*\}\s*\Z')
 
 
 def pair(path: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -87,11 +85,17 @@ def parse_description(data: bytes, path: Path, numbers: Path) -> dict[str, Any]:
         raise FileReadError(
             f"{path} does not describe the vectors in {numbers}; move it away to load them without texts and model"
         )
-    _check_digest(data, facts, path)
     if facts["format"] > COLLECTION_FORMAT:
         raise NewerVersionError(
             f"{path} has format {facts['format']}; this textkin reads up to {COLLECTION_FORMAT}: update it"
         )
+    try:
+        check_seal(data, facts)
+    except SealError as error:
+        raise FileReadError(
+            f"{path} is damaged, or another program changed it: {error}. Write it again; or, to accept what it "
+            f"says now, remove its last entry, {DIGEST!r}"
+        ) from error
     for name in ("count", "dimension"):
         if type(facts.get(name)) is not int:
             raise FileReadError(f"{path}: {name!r} must be a whole number")
@@ -128,24 +132,7 @@ def encode(facts: dict[str, Any]) -> bytes:
         data = json.dumps(facts, ensure_ascii=False, indent=1, default=dict).encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate: only escapes can carry it
         data = json.dumps(facts, ensure_ascii=True, indent=1, default=dict).encode("ascii")
-    data = data[: -len(b"\n}")] + b",\n "
-    return data + seal(hashlib.sha256(data).hexdigest())
-
-
-def seal(digest: str) -> bytes:
-    """The end of a description: the SHA-256 of all that stands before it."""
-    return b'"digest": "%s"\n}\n' % digest.encode("ascii")
-
-
-def _check_digest(data: bytes, facts: Mapping[str, Any], path: Path) -> None:
-    if "digest" not in facts:
-        return  # an older one
-    found = _SEAL.search(data, max(0, len(data) - 200))
-    if found is None or hashlib.sha256(data[: found.start()]).hexdigest().encode("ascii") != found.group(1):
-        raise FileReadError(
-            f"{path} is damaged, or another program changed it: its content is not that of its digest. Write it "
-            'again; or, to accept what it says now, remove its last entry, "digest"'
-        )
+    return sealed(data)
 
 
 def _check_records(facts: Mapping[str, Any], path: Path, numbers: Path) -> None:

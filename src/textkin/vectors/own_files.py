@@ -1,7 +1,7 @@
 """Files that textkin keeps for itself: for their owner only, complete under their name or not there at all.
 
-A file that is not finished is named ``NAME.PID.RANDOM.new``: the next writer knows whose it was, and removes it when
-that process has died.
+A file that is not finished is named ``NAME.PID.RANDOM.new``: the next writer knows whose it was, and removes it
+when that process has died.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from textkin.vectors.writing import flush, flush_folder, put_in_place
 
 PRIVATE: Final = 0o600
 """The mode of files that hold texts, vectors or ids."""
+DATABASE: Final = "collection.db"
+"""What a collection's folder has its records in."""
 _WINDOWS: Final = os.name == "nt"
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _UNFINISHED: Final = re.compile(r"\.(\d+)\.[0-9a-f]{8}\.new")
@@ -88,12 +90,17 @@ def remove_abandoned(target: Path) -> None:
                 Path(entry.path).unlink(missing_ok=True)
 
 
-def mode_of(path: Path, otherwise: int = PRIVATE) -> int:
-    """The permissions of a file, for one that goes beside it."""
+def mode_of(path: Path) -> int:
+    """The permissions of a file, for one that goes beside it or takes its place; private where there is none."""
     try:
         return path.stat().st_mode & 0o777
     except OSError:
-        return otherwise
+        return PRIVATE
+
+
+def mode_beside(derived: Path) -> int:
+    """The mode of a file that is derived from the collection in its folder: that of its database."""
+    return mode_of(derived.with_name(DATABASE))
 
 
 def _abandoned(process: int, entry: os.DirEntry[str]) -> bool:

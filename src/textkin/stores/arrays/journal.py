@@ -150,21 +150,23 @@ def _begins(file: BinaryIO, path: Path, state: str) -> tuple[int, int] | None:
     old = _OLD_LINE.match(line)
     if old is not None:
         return (old.end(), 0) if old.group(2).decode("ascii") == state else None
-    if len(line) < 83 and (b"textkin journal 1 ").startswith(line[:18]):
+    if 18 <= len(line) < 83 and line.startswith(b"textkin journal 1 "):
         return None  # an older one, cut off while it was begun
     found = _FIRST_LINE.match(line)
     if found is None:
-        if not line.startswith(b"textkin journal ") and any(line):
-            raise ForeignFileError(f"{path} is not a journal of textkin's; move it away, it is where one has to be")
+        if not b"textkin journal ".startswith(line[:16]) and any(line):
+            raise ForeignFileError(
+                f"{path} is not a journal of textkin's; move it away, it is where one has to be"
+            )
         newer = re.match(rb"textkin journal (\d{1,9}) ", line)
         if newer is not None and int(newer.group(1)) > _FORMAT:
-            raise NewerVersionError(f"{path} was written by a newer textkin (format {int(newer.group(1))}); update it")
+            raise _newer(path, int(newer.group(1)))
         raise _damaged(path, 0)
     told, version, name, told_sum, digits, digits_sum = found.groups()
+    if int(version) > _FORMAT:
+        raise _newer(path, int(version))
     if zlib.crc32(told) != int(told_sum, 16):
         raise _damaged(path, 0)
-    if int(version) > _FORMAT:
-        raise NewerVersionError(f"{path} was written by a newer textkin (format {int(version)}); update it")
     kept = int(digits) if zlib.crc32(digits) == int(digits_sum, 16) else 0  # cut off while it was told
     return (_LINE_BYTES, kept) if name.decode("ascii") == state else None
 
@@ -204,3 +206,7 @@ def _damaged(path: Path, start: int) -> CorruptStoreError:
         f"{path} is damaged at byte {start:,}; restore it with the files beside it from a backup. Without it, the "
         "collection is as it was before the run that was cut off"
     )
+
+
+def _newer(path: Path, version: int) -> NewerVersionError:
+    return NewerVersionError(f"{path} was written by a newer textkin (format {version}); update it")

@@ -25,6 +25,7 @@ from textkin.types import Matrix, StoreHeader
 from textkin.vectors import description as described
 from textkin.vectors.npy import read_npy
 from textkin.vectors.own_files import create_file, mode_of
+from textkin.vectors.sealed import seal
 from textkin.vectors.writing import HashingWriter, flush, flush_folder
 
 _AT_A_TIME: Final = 1000
@@ -153,7 +154,7 @@ def write_pair(files: Files, header: StoreHeader, kept: Sequence[Kept]) -> str:
             hashing = HashingWriter(file)
             for line in _description(header, kept, count, digest):
                 hashing.write(line)
-            hashing.write(described.seal(hashing.digest.hexdigest()))
+            hashing.write(seal(hashing.digest.hexdigest()))
             flush(file)
     except OSError:
         remove_unfinished(files)

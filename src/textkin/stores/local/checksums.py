@@ -1,8 +1,8 @@
 """What tells damage that SQLite can't see: a checksum of each row, and which change was the last to be stored.
 
-The rows' checksums lie in tables of their own, so that no damage changes a row together with its sum. SQLite passes
-over a damaged end of its log as if the changes in it had never been made; the number of the last one, which lies in a
-small file beside the database, says that they were.
+The rows' checksums lie in tables of their own, so that no damage changes a row together with its sum. SQLite
+passes over a damaged end of its log as if the changes in it had never been made; the number of the last one, which
+lies in a small file beside the database, says that they were.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ _MAGIC: Final = b"textkinC"
 
 def record_checksum(number: int, *values: object) -> int:
     """Of a row of records: its number and its texts, each of which may be None."""
-    data = [None if value is None else value.encode() for value in values if value is None or isinstance(value, str)]
+    data = [
+        None if value is None else value.encode() for value in values if value is None or isinstance(value, str)
+    ]
     if len(data) < len(values):
         return IMPOSSIBLE
     lengths = struct.pack(f"<{1 + len(data)}q", number, *(-1 if one is None else len(one) for one in data))
@@ -52,7 +54,7 @@ def header_checksum(model: object, canaries: object, accepted: object) -> int:
 
 def agree(found: Sequence[Any], computed: Sequence[int]) -> bool:
     """Whether the checksums that are stored are those of the rows, where they are known."""
-    return all(one == other or one == NOT_KNOWN for one, other in zip(found, computed, strict=True))
+    return all(one in (other, NOT_KNOWN) for one, other in zip(found, computed, strict=True))
 
 
 def mark_of(database: Path) -> Path:

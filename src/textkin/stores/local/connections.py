@@ -145,14 +145,14 @@ class Connections:
             _, change = read_change(connection)
         if self._collection and owner and owner != self._collection:
             raise StoreError(
-                f"another collection lies at {self._path.parent} now than the one that was opened; nothing of it was "
-                "read or changed. Open it again to use it"
+                f"another collection lies at {self._path.parent} now than the one that was opened; nothing of it "
+                "was read or changed. Open it again to use it"
             )
         if owner and change < told:
             raise CorruptStoreError(
                 f"{self._path} is damaged: {told - change:,} changes that were stored are missing; its -wal was "
-                f"damaged or removed, or an older {DATABASE} put back alone. {COLLECTION.cure}. To go on with what "
-                f"is there, delete {mark_of(self._path).name} beside it"
+                f"damaged or removed, or an older {DATABASE} put back alone. {COLLECTION.cure}. To go on with "
+                f"what is there, delete {mark_of(self._path).name} beside it"
             )
         self._collection = self._collection or owner
 

@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 from textkin.stores.checks import UNIT_TOLERANCE
 from textkin.stores.local.rows import damaged, passages_in_order
-from textkin.stores.local.schema import DATABASE, ORDINAL_BITS
+from textkin.stores.local.schema import ORDINAL_BITS
 from textkin.types import Matrix
+from textkin.vectors.own_files import mode_beside, own_file, remove_abandoned
 from textkin.vectors.similarity import normalize
-from textkin.vectors.own_files import mode_of, own_file, remove_abandoned
 
 FILE: Final = "matrix.bin"
 _MAGIC: Final = b"textkinM"
@@ -146,7 +146,7 @@ def _write(folder: Path, connection: apsw.Connection, stamp: bytes, dimensions: 
     """
     remove_abandoned(folder / FILE)
     try:
-        with own_file(folder / FILE, mode=mode_of(folder / DATABASE), durable=False) as file:
+        with own_file(folder / FILE, mode=mode_beside(folder / FILE), durable=False) as file:
             _fill(file, connection, stamp, dimensions)
     except OSError:
         return False
@@ -195,7 +195,7 @@ def chunks(connection: apsw.Connection, dimensions: int) -> Iterator[tuple[npt.N
 
 
 class _Checksum:
-    """CRC-32 of the CRC-32s of pieces, beginning with the header: sees every order, and each piece can have a core."""
+    """CRC-32 of the CRC-32s of the header and of pieces: sees every order, and each piece can have a core."""
 
     def __init__(self, header: bytes) -> None:
         self._sums = [zlib.crc32(header)]
@@ -213,7 +213,7 @@ class _Checksum:
 
 
 def _checksum(header: bytes, data: npt.NDArray[np.uint8]) -> int:
-    pieces = [data[start : start + _PIECE] for start in range(0, len(data), _PIECE)]
+    pieces = [data[start : start + _PIECE].data for start in range(0, len(data), _PIECE)]
     if len(pieces) < _SIDE_BY_SIDE:
         sums = [zlib.crc32(piece) for piece in pieces]
     else:

@@ -354,7 +354,5 @@ def _checked_passage(connection: apsw.Connection, row: Any) -> Any:
     """A row of ``_PASSAGES`` that is what was written."""
     number, start, stop, vector, checksum = row
     if not agree([checksum], [passage_checksum(number, start, stop, vector)]):
-        raise damaged(
-            connection, f"a passage of record number {number >> ORDINAL_BITS} differs from its checksum"
-        )
+        raise damaged(connection, f"a passage of record number {number >> ORDINAL_BITS} differs from its checksum")
     return row

@@ -7,8 +7,9 @@ from typing import Final
 from textkin.stores.checks import MAX_PASSAGES
 from textkin.stores.local.checksums import NOT_KNOWN, header_checksum, passage_checksum, record_checksum
 from textkin.stores.sqlite import FileKind
+from textkin.vectors import own_files
 
-DATABASE: Final = "collection.db"
+DATABASE: Final = own_files.DATABASE
 DERIVED: Final = ("join.bin", "calibration.json")
 """Files that other layers keep beside it; they may be deleted at any time."""
 ORDINAL_BITS: Final = MAX_PASSAGES.bit_length() - 1

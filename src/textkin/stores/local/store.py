@@ -306,8 +306,8 @@ class LocalStore:
         there = (self._folder / DATABASE).exists()
         if self._seen and not there:
             raise StoreNotFoundError(
-                f"the collection {self._shown} is no longer at {self._folder}: it was moved or deleted after it was "
-                "opened. Open it where it is now"
+                f"the collection {self._shown} is no longer at {self._folder}: it was moved or deleted after it "
+                "was opened. Open it where it is now"
             )
         self._seen = there
         return there

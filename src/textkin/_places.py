@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
+
+from textkin.errors import InputError
+
+
+def absolute(path: str | Path) -> Path:
+    """What a path means in the working directory of now, whatever that becomes later.
+
+    Raises:
+        InputError: a relative path, and the working directory has been deleted.
+    """
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} means nothing: the working directory was deleted; change to another, or give a whole path"
+        ) from error
 
 
 def cache_folder() -> Path:
@@ -19,14 +36,20 @@ def data_folder() -> Path:
 def models_file() -> Path:
     """Where users state prices, limits and models of their own; ``TEXTKIN_MODELS`` overrides. Need not exist."""
     chosen = os.environ.get("TEXTKIN_MODELS")
-    return Path(chosen).expanduser() if chosen else data_folder() / "models.toml"
+    return _chosen(chosen) if chosen else data_folder() / "models.toml"
 
 
 def _folder(variable: str, kind: str) -> Path:
     chosen = os.environ.get(variable)
     if chosen:
-        return Path(chosen).expanduser()
+        return _chosen(chosen)
     import platformdirs
 
     found = platformdirs.user_cache_dir if kind == "cache" else platformdirs.user_data_dir
     return Path(found("textkin", appauthor=False))
+
+
+@lru_cache
+def _chosen(value: str) -> Path:
+    """A folder of the environment: a relative one means what it meant when it was first asked for."""
+    return absolute(Path(value).expanduser())

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -26,6 +27,7 @@ from textkin.errors import (
 from textkin.stores.local import LocalStore, exact, matrix
 from textkin.stores.local.matrix import FILE, PassageMatrix
 from textkin.stores.local.schema import COLLECTION, DATABASE
+from textkin.stores.resolve import open_store
 from textkin.types import Matrix, ModelInfo, Record, Span, StoreHeader
 from textkin.where import condition
 
@@ -76,7 +78,12 @@ def test_a_closed_collection_is_one_database_and_derived_files(tmp_path: Path) -
     store = filled(tmp_path / "notes.kin")
     store.prepare()
     store.close()
-    assert {item.name for item in (tmp_path / "notes.kin").iterdir()} <= {DATABASE, FILE, "writer.lock"}
+    assert {item.name for item in (tmp_path / "notes.kin").iterdir()} <= {
+        DATABASE,
+        FILE,
+        "writer.lock",
+        f"{DATABASE}-mark",
+    }
 
 
 def test_missing_is_said(tmp_path: Path) -> None:
@@ -118,31 +125,33 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="an open file can't b
 
 
 @posix
-def test_a_collection_deleted_under_an_open_store_is_empty_and_made_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["delete", "rename"])
+def test_a_collection_that_is_gone_is_said_and_not_begun_anew(tmp_path: Path, way: str) -> None:
     place = tmp_path / "notes.kin"
     store = filled(place)
     assert best(store) == "id4"
-    shutil.rmtree(place)
-    assert store.count() == 0
-    assert store.header is None
-    assert store.search(unit(1), 3) == [[]]
-    with pytest.raises(InputError, match="no header"):
-        store.upsert([Record("new", "text", {}, None, (Span(0, 4),))], unit(1))
-    assert list(store.ids()) == []
-    store.write_header(StoreHeader(MODEL, unit(16)))
-    store.upsert([Record("new", "text", {}, None, (Span(0, 4),))], unit(1))
-    assert best(store, row=0) == "new"
-    with LocalStore(place) as other:
-        assert list(other.ids()) == ["new"]
+    if way == "delete":
+        shutil.rmtree(place)
+    else:
+        place.rename(tmp_path / "elsewhere.kin")
+    for call in (
+        store.count,
+        lambda: store.header,
+        lambda: store.search(unit(1), 3),
+        lambda: list(store.ids()),
+        lambda: store.delete(["id1"]),
+        lambda: store.write_header(StoreHeader(MODEL, unit(16))),
+        lambda: store.upsert([Record("new", "text", {}, None, (Span(0, 4),))], unit(1)),
+    ):
+        with pytest.raises(StoreNotFoundError, match="moved or deleted"):
+            call()
+    assert not place.exists()
     store.close()
-    with LocalStore(place) as other:
-        assert list(other.ids()) == ["new"]
-        other.check()
 
 
 @posix
 @pytest.mark.parametrize("way", ["delete", "rename", "only the database"])
-def test_a_collection_replaced_under_an_open_store_is_read_and_written(tmp_path: Path, way: str) -> None:
+def test_another_collection_in_its_place_is_refused(tmp_path: Path, way: str) -> None:
     place = tmp_path / "notes.kin"
     store = filled(place)
     assert best(store) == "id4"
@@ -156,17 +165,51 @@ def test_a_collection_replaced_under_an_open_store_is_read_and_written(tmp_path:
         for ending in ("", "-wal", "-shm"):
             (place / (DATABASE + ending)).unlink()
     with filled(place, 3, seed=5) as other:
-        assert store.count() == 3
-        assert best(store, seed=5, row=2) == best(other, seed=5, row=2)
-        store.upsert([Record("mine", "text", {}, None, (Span(0, 4),))], unit(1, 6))
-        assert other.delete(["id0"]) == 1
+        for call in (store.count, lambda: best(store), lambda: store.delete(["id0"])):
+            with pytest.raises(StoreError, match="another collection lies at"):
+                call()
         assert [len(batch) for batch in [first, *held]] == [7, 7, 6]  # what was being read is read to its end
-        assert list(other.ids()) == list(store.ids()) == ["id1", "id2", "mine"]
+        assert list(other.ids()) == ["id0", "id1", "id2"]
         store.close()
-        assert list(other.ids()) == ["id1", "id2", "mine"]
     with LocalStore(place) as again:
-        assert list(again.ids()) == ["id1", "id2", "mine"]
         again.check()
+
+
+@posix
+def test_a_collection_restored_from_a_backup_under_an_open_store_is_read_and_written(tmp_path: Path) -> None:
+    place, backup = tmp_path / "notes.kin", tmp_path / "backup"
+    filled(place).close()
+    shutil.copytree(place, backup)
+    with LocalStore(place) as store:
+        assert store.delete(["id0"]) == 1
+        shutil.rmtree(place)
+        shutil.copytree(backup, place)
+        assert store.count() == 20
+        assert best(store) == "id4"
+        assert store.delete(["id1"]) == 1
+    with LocalStore(place) as again:
+        assert again.count() == 19
+        again.check()
+
+
+@pytest.mark.parametrize("kind", ["kin", "npy"])
+def test_a_relative_place_is_what_it_was_when_it_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    here, other = tmp_path / "here", tmp_path / "other"
+    for folder in (here, other):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    store = open_store(f"notes.{kind}")
+    monkeypatch.chdir(other)
+    store.write_header(StoreHeader(MODEL, unit(16)))
+    store.upsert([Record("new", "text", {}, None, (Span(0, 4),))], unit(1))
+    assert store.count() == 1
+    assert store.url == f"notes.{kind}"
+    store.close()
+    assert list(other.iterdir()) == []
+    with closing(open_store(here / f"notes.{kind}", create=False)) as again:
+        assert list(again.ids()) == ["new"]
 
 
 # -- the matrix ---------------------------------------------------------------------------------------------
@@ -276,13 +319,16 @@ def test_freed_space_is_given_back(tmp_path: Path) -> None:
 def test_files_of_a_killed_builder_are_removed(tmp_path: Path) -> None:
     place = tmp_path / "notes.kin"
     with filled(place) as store:
-        old, new = place / f"{FILE}.1.aa.new", place / f"{FILE}.2.bb.new"
-        for path in (old, new):
+        dead = subprocess.run(
+            [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+        )
+        names = {"dead": int(dead.stdout), "living": os.getppid(), "old": os.getppid(), "own": os.getpid()}
+        left = {name: place / f"{FILE}.{pid}.{abs(hash(name)) % 16**8:08x}.new" for name, pid in names.items()}
+        for path in left.values():
             path.write_bytes(b"x")
-        os.utime(old, (time.time() - 9999,) * 2)
+        os.utime(left["old"], (time.time() - 9999,) * 2)
         store.prepare()
-    assert not old.exists()
-    assert new.exists()
+    assert {name for name, path in left.items() if path.exists()} == {"living", "own"}
 
 
 def test_blocks_of_records_and_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,6 +353,7 @@ def test_blocks_of_records_and_queries_change_nothing(monkeypatch: pytest.Monkey
 
 HOLD = """
 import sys, time
+from contextlib import closing
 from pathlib import Path
 from textkin.stores.local import LocalStore
 with LocalStore(Path(sys.argv[1])).writing("indexing a lot"):
@@ -379,6 +426,7 @@ def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
 def test_two_processes_that_create_the_same_place_share_it(tmp_path: Path) -> None:
     code = """
 import sys
+from contextlib import closing
 from pathlib import Path
 import numpy as np
 from textkin.stores.local import LocalStore
@@ -402,7 +450,8 @@ def older(place: Path) -> None:
     database = apsw.Connection(str(place / DATABASE))
     database.execute(
         "DROP INDEX records_by_source; DROP TABLE removal; DROP TABLE removed_records; "
-        "DROP TABLE removed_passages; PRAGMA user_version = 1"
+        "DROP TABLE removed_passages; DROP TABLE record_checksums; DROP TABLE passage_checksums; "
+        "DELETE FROM meta WHERE key IN ('checksum', 'collection', 'changes'); PRAGMA user_version = 1"
     )
     database.close()
 
@@ -411,11 +460,20 @@ def test_an_older_collection_is_brought_up_to_date(tmp_path: Path) -> None:
     place = tmp_path / "notes.kin"
     filled(place).close()
     older(place)
-    with pytest.raises(ReadOnlyError, match="older format"):
-        LocalStore(place, read_only=True)
+    data = (place / DATABASE).read_bytes()
+    with LocalStore(place, read_only=True) as store:
+        assert store.count() == 20
+        assert best(store) == "id4"
+        assert store.get(["id4"])[0].text == "secret text 4"
+        assert sum(len(records) for records, _ in store.scan_vectors()) == 20
+        store.check()
+    assert (place / DATABASE).read_bytes() == data
     with LocalStore(place) as store:
         assert store.count() == 20
         assert best(store) == "id4"
+        store.check()
+        assert store.delete(["id1"]) == 1
+        store.check()
     database = apsw.Connection(str(place / DATABASE))
     assert database.pragma("user_version") == COLLECTION.version
     assert database.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'records_by_source'").get == 1
@@ -464,5 +522,8 @@ def test_a_scan_with_vectors_never_gives_those_of_another_record(tmp_path: Path,
     database = apsw.Connection(str(place / DATABASE))
     database.execute(statement)
     database.close()
-    with LocalStore(place) as store, pytest.raises(CorruptStoreError, match=r"record 'id\d' and its passages"):
+    with (
+        LocalStore(place) as store,
+        pytest.raises(CorruptStoreError, match=r"record 'id\d' and its passages|differs from"),
+    ):
         list(store.scan_vectors())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from textkin.duplicates.drawing import Curve, curves_svg
 from textkin.duplicates.labels import LabelScores
+from textkin.vectors.own_files import mode_beside, own_file, remove_abandoned
+from textkin.vectors.sealed import sealed, unsealed
 
 FILE: Final = "calibration.json"
 _FORMAT: Final = 2
@@ -137,14 +138,12 @@ class Calibration:
 
     def save(self, path: Path) -> bool:
         """Write it to a derived file; False where the place doesn't allow it."""
-        unfinished = path.with_name(path.name + ".new")
+        remove_abandoned(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
-            unfinished.replace(path)
+            with own_file(path, mode=mode_beside(path), durable=False) as file:
+                file.write(sealed(json.dumps(self.to_dict(), indent=1).encode("ascii")))
         except OSError:
-            with suppress(OSError):
-                unfinished.unlink()
             return False
         return True
 
@@ -157,7 +156,7 @@ def about(count: float) -> str:
 def load_calibration(path: Path, fingerprint: str) -> Calibration | None:
     """What was saved; None where nothing is, it is another model's, or can't be read as one."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = unsealed(path.read_bytes())
         if facts.pop("format") != _FORMAT or facts["fingerprint"] != fingerprint:
             return None
         labels = facts.pop("labels")
@@ -167,5 +166,5 @@ def load_calibration(path: Path, fingerprint: str) -> Calibration | None:
         levels = tuple(Level(**level) for level in facts.pop("levels"))
         low, high = facts.pop("window")
         return Calibration(**facts, levels=levels, labels=labels, window=(float(low), float(high)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
-import secrets
 import struct
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin.duplicates.unit_rows import Doubles, Numbers
+from textkin.vectors.own_files import mode_beside, own_file, remove_abandoned
 
 FILE: Final = "join.bin"
 Keys = npt.NDArray[np.bytes_]
@@ -104,16 +102,13 @@ class JoinMemory:
         facts = (bytes.fromhex(self.fingerprint), what.threshold, len(what.keys), len(what.i))
         blank = _HEAD.pack(_MAGIC, _FORMAT, *facts, bytes(16))
         head = _HEAD.pack(_MAGIC, _FORMAT, *facts, _checksum(blank, body))
-        unfinished = self.path.with_name(f"{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
+        remove_abandoned(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("xb") as file:
+            with own_file(self.path, mode=mode_beside(self.path), durable=False) as file:
                 file.write(head)
                 file.write(body)
-            unfinished.replace(self.path)
         except OSError:
-            with suppress(OSError):
-                unfinished.unlink()
             return False
         return True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ import filelock
 import numpy as np
 import numpy.typing as npt
 
-from textkin._places import data_folder
+from textkin._places import absolute, data_folder
 from textkin.errors import (
+    CorruptStoreError,
     InputError,
     ReadOnlyError,
     StorageFullError,
@@ -28,7 +28,8 @@ from textkin.errors import (
 )
 from textkin.ledger import entries, models
 from textkin.ledger.entries import Remembered
-from textkin.ledger.schema import ENTRY_BYTES, LEDGER
+from textkin.ledger.schema import ENTRY_BYTES, LEDGER, entry_checksum
+from textkin.stores.local.checksums import read_mark, write_mark
 from textkin.stores.problems import translated
 from textkin.stores.sqlite import (
     FileIdentity,
@@ -38,9 +39,11 @@ from textkin.stores.sqlite import (
     frozen_state,
     identity,
     migrate,
+    remove_unfinished,
     transaction,
 )
 from textkin.types import Matrix, ModelInfo
+from textkin.vectors.own_files import make_private_folder
 
 _DAY: Final = 86400
 _LAST_DAY: Final = 2**63 - 1
@@ -86,7 +89,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path | None = None, *, timeout: float = 30.0) -> None:
-        self._path = data_folder() / "ledger.db" if path is None else Path(path)
+        self._path = data_folder() / "ledger.db" if path is None else absolute(path)
         self._timeout = timeout
         self._guard = threading.RLock()
         self._closed = False
@@ -181,11 +184,12 @@ class Ledger:
             space = entries.space_for(connection, fingerprint, role, rows.shape[1], self._path)
             added = 0
             for row, digest in enumerate(digests):
-                data = rows[row].tobytes()
+                data, cut_here = rows[row].tobytes(), int(row in cut)
+                checksum = entry_checksum(space, digest, counts[row], cut_here, data)
                 connection.execute(
                     "INSERT INTO entries (space, digest, tokens, truncated, day, checksum) "
                     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (space, digest, counts[row], int(row in cut), day, zlib.crc32(data)),
+                    (space, digest, counts[row], cut_here, day, checksum),
                 )
                 if connection.changes():
                     connection.execute("INSERT INTO vectors VALUES (?, ?)", (connection.last_insert_rowid(), data))
@@ -238,9 +242,7 @@ class Ledger:
         if bytes is not None and bytes < 0:
             raise InputError(f"a limit is at least 0 bytes, not {bytes}")
         with self._transaction(write=True) as connection:
-            connection.execute("DELETE FROM settings WHERE key = 'limit'")
-            if bytes is not None:
-                connection.execute("INSERT INTO settings VALUES ('limit', ?)", (bytes,))
+            entries.set_limit(connection, bytes)
             gone = entries.shrink(connection, bytes)
         self._give_space_back()
         return gone
@@ -270,6 +272,26 @@ class Ledger:
                 gone += entries.forget(connection, "space = ? AND day <= ?", (space, newest))
         self._give_space_back()
         return gone
+
+    def check(self) -> None:
+        """Read everything once.
+
+        Raises:
+            CorruptStoreError: naming the first thing that is wrong.
+        """
+        told = read_mark(self._path, self._number()[0])
+        with self._transaction(write=False) as connection:
+            problem = str(connection.execute("PRAGMA integrity_check(1)").get)
+            if problem == "ok":
+                problem = entries.first_inconsistency(connection) or "ok"
+        missing = told - self._number()[1]
+        if problem == "ok" and missing > 0:
+            problem = (
+                f"{missing:,} changes that were stored are missing, because its -wal was damaged or removed. What "
+                f"is there is whole; to go on with it, delete {self._path.name}-mark"
+            )
+        if problem != "ok":
+            raise CorruptStoreError(f"{self._path} is damaged: {problem}. {LEDGER.cure}")
 
     # -- models --------------------------------------------------------------------------------------------
 
@@ -314,6 +336,8 @@ class Ledger:
     def _open(self) -> None:
         if not self._path.exists():
             self._create()
+        elif self._path.with_name(f"{self._path.name}.new").exists():
+            self._tidy()
         found = identity(self._path, LEDGER)
         self._connection, self._frozen = self._connect()
         self._file = found
@@ -326,14 +350,27 @@ class Ledger:
 
     def _create(self) -> None:
         with translated(self._path, LEDGER.cure):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = self._path.with_name(self._path.name + ".lock")
+            make_private_folder(self._path.parent)
+            lock = self._lock()
             try:
                 with filelock.FileLock(lock, timeout=self._timeout):
                     if not self._path.exists():
                         create(self._path, LEDGER)
             except filelock.Timeout as error:
                 raise StoreLockedError(f"{lock} is held by another process; wait until it is done") from error
+
+    def _tidy(self) -> None:
+        """Remove what a process that died while it made the file left; a place that can't be written keeps it."""
+        with suppress(OSError, filelock.Timeout), filelock.FileLock(self._lock(), timeout=0):
+            remove_unfinished(self._path)
+
+    def _lock(self) -> Path:
+        return self._path.with_name(self._path.name + ".lock")
+
+    def _number(self) -> tuple[bytes, int]:
+        """Which ledger this is, and how often it was changed."""
+        with self._transaction(write=False) as connection:
+            return entries.read_change(connection)
 
     def _connect(self) -> tuple[apsw.Connection, FrozenState | None]:
         frozen = frozen_state(self._path, LEDGER)
@@ -358,6 +395,11 @@ class Ledger:
                 raise ReadOnlyError(f"{self._path} can't be written: it is read-only for you")
             with transaction(self._connection, write=write):
                 yield self._connection
+                if write:
+                    self._connection.execute("UPDATE settings SET value = value + 1 WHERE key = 'changes'")
+                    owner, change = entries.read_change(self._connection)
+            if write:
+                write_mark(self._path, owner, change)
 
     def _give_space_back(self) -> None:
         with self._guard, translated(self._path, LEDGER.cure):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,8 @@ import apsw
 import numpy as np
 
 from textkin.errors import CorruptStoreError, InputError, ModelMismatchError
-from textkin.ledger.schema import ENTRY_BYTES, LEDGER
+from textkin.ledger.schema import ENTRY_BYTES, LEDGER, entry_checksum, limit_checksum
+from textkin.stores.local.checksums import NOT_KNOWN, agree
 from textkin.types import Vector
 
 _PRUNED_TO: Final = 0.9
@@ -48,7 +48,7 @@ def find(connection: apsw.Connection, space: int, digest: bytes, path: Path) -> 
     if found is None:
         return None
     number, day, tokens, truncated, checksum, data = found
-    if zlib.crc32(data) != checksum:
+    if not agree([checksum], [entry_checksum(space, digest, tokens, truncated, data)]):
         raise CorruptStoreError(f"{path} is damaged: a vector differs from its checksum. {LEDGER.cure}")
     return number, day, Remembered(np.frombuffer(data, dtype="<f4"), tokens, bool(truncated))
 
@@ -94,8 +94,66 @@ def size(connection: apsw.Connection) -> int:
 
 def limit(connection: apsw.Connection) -> int | None:
     """The size that was set; None for no limit."""
-    found: Any = connection.execute("SELECT value FROM settings WHERE key = 'limit'").fetchone()
-    return None if found is None else int(found[0])
+    found = dict(connection.execute("SELECT key, value FROM settings WHERE key IN ('limit', 'checksum')"))
+    if not found:
+        return None
+    value = found.get("limit")
+    if not isinstance(value, int) or not agree([found.get("checksum")], [limit_checksum(value)]):
+        raise CorruptStoreError(
+            f"{connection.filename} is damaged: its size limit differs from its checksum. {LEDGER.cure}"
+        )
+    return value
+
+
+def read_change(connection: apsw.Connection) -> tuple[bytes, int]:
+    """Which ledger this is, and how often it was changed; 0 is not known."""
+    found = dict(connection.execute("SELECT key, value FROM settings WHERE key IN ('ledger', 'changes')"))
+    owner, change = found.get("ledger", b""), found.get("changes", 0)
+    if not isinstance(owner, bytes) or not isinstance(change, int) or len(owner) not in (0, 16):
+        raise CorruptStoreError(
+            f"{connection.filename} is damaged: the number of its last change is missing. {LEDGER.cure}"
+        )
+    return owner, change
+
+
+def set_limit(connection: apsw.Connection, value: int | None) -> None:
+    """Keep a size, or take it away."""
+    connection.execute("DELETE FROM settings WHERE key IN ('limit', 'checksum')")
+    if value is not None:
+        rows = [("limit", value), ("checksum", limit_checksum(value))]
+        connection.executemany("INSERT INTO settings VALUES (?, ?)", rows)
+
+
+def first_inconsistency(connection: apsw.Connection) -> str | None:
+    """What no SQL constraint says: every entry has its vector, and every row is what was written."""
+    limit(connection)
+    found: Any = connection.execute(
+        "SELECT entries.number FROM entries LEFT JOIN vectors USING (number) WHERE vector IS NULL OR "
+        f"checksum NOT IN ({NOT_KNOWN}, entry_checksum(space, digest, tokens, truncated, vector)) LIMIT 1"
+    ).fetchone()
+    if found is not None:
+        return f"the vector number {found[0]} differs from its checksum"
+    found = connection.execute(
+        "SELECT name FROM models WHERE checksum IS NULL OR "
+        f"checksum NOT IN ({NOT_KNOWN}, model_checksum(fingerprint, name, dimensions, info, canaries)) LIMIT 1"
+    ).fetchone()
+    if found is not None:
+        return f"what is known of the model {found[0]} differs from its checksum"
+    if (
+        connection.execute("SELECT count(*) FROM entries").get
+        != connection.execute("SELECT count(*) FROM vectors").get
+    ):
+        return "there are vectors of no text"
+    found = connection.execute(
+        "SELECT number FROM spaces WHERE entries != (SELECT count(*) FROM entries WHERE space = spaces.number) "
+        "OR EXISTS (SELECT 1 FROM entries JOIN vectors USING (number) WHERE space = spaces.number "
+        "AND length(vector) != 4 * spaces.dimensions) LIMIT 1"
+    ).fetchone()
+    if found is None:
+        found = connection.execute(
+            "SELECT space FROM entries WHERE space NOT IN (SELECT number FROM spaces) LIMIT 1"
+        ).fetchone()
+    return None if found is None else f"what is known of the vectors number {found[0]} contradicts them"
 
 
 def shrink(connection: apsw.Connection, limit: int | None) -> int:

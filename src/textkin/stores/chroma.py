@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from textkin._optional import require
+from textkin._places import absolute
 from textkin.errors import InputError, StoreError, StoreNotFoundError, TextkinError
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
@@ -66,13 +67,14 @@ class ChromaPoints:
         settings = chromadb.config.Settings(anonymized_telemetry=False)
         if folder is not None:
             self.url = f"chroma:{folder}" + ("" if name == DEFAULT_NAME else f"?collection={name}")
+            folder = absolute(folder)
             if not create and not (folder / "chroma.sqlite3").exists():
                 raise StoreNotFoundError(f"there is no Chroma database at {folder}")
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = WriterLock(folder, timeout)
             with self._translated():
                 # Absolute: Chroma shares clients by this text, also after the working directory has changed.
-                self._client = chromadb.PersistentClient(path=str(folder.absolute()), settings=settings)
+                self._client = chromadb.PersistentClient(path=str(folder), settings=settings)
         else:
             assert server is not None
             host, port, tls = server

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from textkin._optional import require
+from textkin._places import absolute
 from textkin.errors import InputError, StoreError, StoreLockedError, StoreNotFoundError
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
@@ -58,6 +59,7 @@ class LancePoints:
         self._lock: WriterLock | None = None
         self._writes = 0
         if "://" not in place:
+            place = str(absolute(place))
             if not create and not (Path(place) / f"{name}.lance").exists():
                 raise StoreNotFoundError(f"there is no LanceDB table {name!r} at {place}")
             Path(place).mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import Final
 
 import filelock
 
+from textkin._places import absolute
 from textkin.errors import StoreLockedError
 from textkin.stores.problems import from_system
 
@@ -30,6 +31,7 @@ class WriterLock:
 
     def __init__(self, folder: Path, timeout: float, *, file: str | None = None) -> None:
         self._place = folder if file is None else folder / file
+        folder = absolute(folder)
         self._lock = folder / (LOCK if file is None else f".{file}.lock")
         self._told = folder / (HOLDER if file is None else f".{file}.writer")
         self._timeout = timeout

@@ -20,6 +20,7 @@ from textkin.errors import (
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_SCHEMA_DAMAGE = ("no such", "malformed", "duplicate column", "table ", "index ", "unsupported", "near ")
 
 
 @contextmanager
@@ -34,13 +35,15 @@ def translated(path: Path, cure: str) -> Iterator[None]:
         yield
     except apsw.Error as error:
         raise from_sqlite(error, path, cure) from error
+    except UnicodeDecodeError as error:
+        raise CorruptStoreError(f"{path} is damaged: a text in it is not valid UTF-8. {cure}") from error
     except OSError as error:
         raise from_system(error, path) from error
 
 
 def from_sqlite(error: apsw.Error, path: Path, cure: str) -> StoreError:
     """The textkin error for one of SQLite's."""
-    if isinstance(error, apsw.CorruptError):
+    if isinstance(error, apsw.CorruptError) or _means_damage(error):
         return CorruptStoreError(f"{path} is damaged ({error}). {cure}")
     if isinstance(error, apsw.NotADBError):
         return ForeignFileError(f"{path} is not an SQLite database, or its beginning is damaged. {cure}")
@@ -60,6 +63,13 @@ def from_sqlite(error: apsw.Error, path: Path, cure: str) -> StoreError:
             return full(path)
         return StoreError(f"the disk under {path} reports an error ({error}); nothing that was stored is lost")
     return StoreError(f"{path}: {type(error).__name__}: {error}")
+
+
+def _means_damage(error: apsw.Error) -> bool:
+    """Whether only damage can be the reason: what textkin asks and stores fits the tables that it makes."""
+    if isinstance(error, apsw.ConstraintError | apsw.MismatchError | apsw.FormatError | apsw.TooBigError):
+        return True
+    return isinstance(error, apsw.SQLError) and str(error).startswith(_SCHEMA_DAMAGE)
 
 
 def from_system(error: OSError, path: Path) -> StoreError:

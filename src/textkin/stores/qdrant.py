@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from textkin._optional import require
+from textkin._places import absolute
 from textkin.errors import InputError, StoreError, StoreLockedError, StoreNotFoundError
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
@@ -76,7 +77,7 @@ class QdrantPoints:
         from_server = require("qdrant_client.http.exceptions", extra="qdrant")
         self._errors = (from_server.ApiException, ValueError, ConnectionError, RuntimeError)
         self._name = name
-        self._folder = None if folder is None else folder.absolute()
+        self._folder = None if folder is None else absolute(folder)
         self._lock: WriterLock | None = None
         self._guard = threading.RLock()
         self._closed = False

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import apsw
 
-from textkin.errors import CorruptStoreError, ForeignFileError, NewerVersionError, ReadOnlyError
+from textkin.errors import CorruptStoreError, ForeignFileError, NewerVersionError
 from textkin.stores.problems import translated
+from textkin.vectors.own_files import PRIVATE, create_file
+from textkin.vectors.writing import flush_folder
 
 _MAGIC = b"SQLite format 3\0"
 _PAGE_SIZE = 8192
@@ -30,12 +32,16 @@ class FileKind:
         name: for messages.
         application_id: written into the file's header.
         migrations: SQL scripts; the n-th one brings version n to n + 1.
+        older: SQL that lets an older version be read as if it were this one, by temporary views.
+        functions: that the scripts and checks use, by name.
         cure: what to do with a damaged one, as a sentence.
     """
 
     name: str
     application_id: int
     migrations: tuple[str, ...]
+    older: str
+    functions: tuple[tuple[str, Callable[..., Any]], ...]
     cure: str
 
     @property
@@ -45,31 +51,39 @@ class FileKind:
 
 
 def create(path: Path, kind: FileKind) -> None:
-    """Make a new database: complete under its name, or not there at all.
+    """Make a new database, for its owner only: complete under its name, or not there at all.
 
     The caller holds a lock, so that nobody else creates the same file now. What a database that was moved away
     left beside it goes: SQLite would replay the other one's log into the new one.
     """
     unfinished = path.with_name(path.name + ".new")
     with translated(path, kind.cure):
-        _forget(unfinished, "", *_SIDE_FILES)
+        remove_unfinished(path)
+        os.close(create_file(unfinished, PRIVATE))  # SQLite gives the files beside it the same mode
         connection = apsw.Connection(str(unfinished))
         try:
             connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
-            _set_up(connection)
+            _set_up(connection, kind)
             with transaction(connection, write=True):
                 connection.execute(f"PRAGMA application_id = {kind.application_id}")
                 _migrate_inside(connection, kind)
         except BaseException:
             connection.close(True)
-            _forget(unfinished, "", *_SIDE_FILES)
+            remove_unfinished(path)
             raise
         connection.close()
         _forget(path, *_SIDE_FILES)
         unfinished.replace(path)
-        sync_folder(path.parent)
+        with suppress(OSError):  # where the system can
+            flush_folder(path.parent)
+        remove_unfinished(path)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a process that died while it made this database left; the caller holds the lock of `create`."""
+    _forget(path.with_name(path.name + ".new"), "", *_SIDE_FILES)
 
 
 def check_file(path: Path, kind: FileKind) -> None:
@@ -123,13 +137,16 @@ def connect(
         connection = apsw.Connection(uri, flags=flags | apsw.SQLITE_OPEN_URI)
         try:
             connection.set_busy_timeout(int(timeout * 1000))
-            _set_up(connection)
+            _set_up(connection, kind)
             version = version_of(connection)
             if version > kind.version:
                 raise NewerVersionError(
                     f"{path} was made by a newer textkin (format {version}, this one knows {kind.version}); "
                     "update: pip install -U textkin"
                 )
+            if version < kind.version and (not write or connection.readonly("main")):
+                connection.execute("PRAGMA temp_store = MEMORY")
+                connection.execute(kind.older)
             if not write:
                 connection.execute("PRAGMA query_only = ON")
         except BaseException:
@@ -166,17 +183,11 @@ def version_of(connection: apsw.Connection) -> int:
 
 
 def migrate(connection: apsw.Connection, path: Path, kind: FileKind) -> None:
-    """Bring an older database to this textkin's version, all or nothing."""
-    if version_of(connection) >= kind.version:
+    """Bring an older database to this textkin's version, all or nothing; one that can't be written stays older."""
+    if version_of(connection) >= kind.version or connection.readonly("main"):
         return
-    with translated(path, kind.cure):
-        if connection.readonly("main"):
-            raise ReadOnlyError(
-                f"{path} has an older format, and can't be written here to be brought up to date; "
-                "open it once where it can be written"
-            )
-        with transaction(connection, write=True):
-            _migrate_inside(connection, kind)
+    with translated(path, kind.cure), transaction(connection, write=True):
+        _migrate_inside(connection, kind)
 
 
 @contextmanager
@@ -195,17 +206,9 @@ def transaction(connection: apsw.Connection, *, write: bool) -> Iterator[None]:
         raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut, where the system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _set_up(connection: apsw.Connection) -> None:
+def _set_up(connection: apsw.Connection, kind: FileKind) -> None:
+    for name, function in kind.functions:
+        connection.create_scalar_function(name, function, deterministic=True)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA mmap_size = 0")
     connection.execute("PRAGMA secure_delete = ON")

@@ -12,7 +12,7 @@ from pathlib import Path
 from textkin._outputs import is_output, not_texts
 from textkin.errors import InputError
 from textkin.text.folders import find_files, local_file
-from textkin.text.found import Argument, absolute, shown
+from textkin.text.found import Argument, Find, Found, absolute, shown
 from textkin.text.remote import parse_remote
 from textkin.text.urls import is_url, parse_url
 
@@ -44,10 +44,12 @@ def parse_argument(given: str | Path) -> Argument:
         with contextlib.suppress(OSError):  # whoever reads the folder says why it can't be read
             if is_output(path):
                 raise InputError(not_texts(shown(path)))
-        return Argument(shown(path), source, functools.partial(find_files, path, source, ()), is_folder=True)
+        return Argument(
+            shown(path), source, functools.partial(find_files, path, path.absolute(), source, ()), is_folder=True
+        )
     if not stat.S_ISREG(mode):
         raise InputError(f"{shown(path)} is not a regular file; pipe it to - instead")
-    return Argument(shown(path), source, lambda *_: iter([local_file(path, source, direct=True)]))
+    return Argument(shown(path), source, _one(local_file(path, source, direct=True)))
 
 
 def source_of(given: str | Path) -> str:
@@ -67,5 +69,9 @@ def _glob(text: str) -> Argument:
     folder = Path(*parts[:fixed])
     if not folder.is_dir():
         raise InputError(f"the pattern {text!r} matches nothing: there is no folder {shown(folder)}")
-    find = functools.partial(find_files, folder, absolute(text), parts[fixed:])
+    find = functools.partial(find_files, folder, folder.absolute(), absolute(text), parts[fixed:])
     return Argument(shown(text), absolute(text), find, is_folder=True, is_pattern=True)
+
+
+def _one(file: Found) -> Find:
+    return lambda *_: iter([file])

@@ -20,30 +20,38 @@ _DESCRIPTION_KEYS = (b'"format"', b'"model"', b'"fingerprint"', b'"dimension"', 
 
 
 def local_file(path: Path, source: str, *, direct: bool = False, chosen: bool = False) -> Found:
-    """A file on this machine."""
-    place, opened = functools.partial(absolute, path), functools.partial(_open, path)
-    return Found(shown(path), source, place, opened, functools.partial(_size, path), direct, chosen)
+    """A file on this machine; it is opened where it is now, whatever the working directory becomes."""
+    return _found(path, path.absolute(), source, direct=direct, chosen=chosen)
 
 
 def find_files(
-    folder: Path, source: str, pattern: tuple[str, ...], options: ReadOptions, on_skip: OnSkip
+    folder: Path, at: Path, source: str, pattern: tuple[str, ...], options: ReadOptions, on_skip: OnSkip
 ) -> Iterator[Found]:
     """The files of a folder, or those that fit a pattern inside it, sorted by name in each folder.
 
     Links to folders are followed once, unless they lead to where the walk already goes. Folders named ``.git``,
     ``node_modules``, ``__pycache__`` and the like, virtual environments, collections and what an embedding job
     wrote are left out.
+
+    Args:
+        folder: as names show it.
+        at: the same, absolute.
+        source: of the argument.
+        pattern: parts of a glob inside of the folder; empty for all files.
+        options: which files.
+        on_skip: told what is left out.
     """
-    return _Walk(folder, source, pattern, options, on_skip).files()
+    return _Walk(folder, at, source, pattern, options, on_skip).files()
 
 
 class _Walk:
     """One pass over a folder and what lies below it."""
 
     def __init__(
-        self, folder: Path, source: str, pattern: tuple[str, ...], options: ReadOptions, on_skip: OnSkip
+        self, folder: Path, at: Path, source: str, pattern: tuple[str, ...], options: ReadOptions, on_skip: OnSkip
     ) -> None:
-        self._folder = folder
+        self._shown = folder
+        self._folder = at
         self._source = source
         self._pattern = pattern
         self._on_skip = on_skip
@@ -51,7 +59,7 @@ class _Walk:
         self._include = tuple(segments(one) for one in options.include)
         self._exclude = tuple(segments(one) for one in options.exclude)
         self._hidden = options.hidden or any(part.startswith(".") for part in pattern)
-        self._root = os.path.realpath(folder)
+        self._root = os.path.realpath(at)
         self._seen: set[tuple[int, int]] = set()
 
     def files(self) -> Iterator[Found]:
@@ -91,7 +99,7 @@ class _Walk:
                 if is_file and _describes_the_npy_beside(place):
                     self._skip(place, f"describes the vectors in {place.stem}.npy")
                 elif is_file:
-                    yield local_file(place, self._source, chosen=chosen)
+                    yield _found(self._name(place), place, self._source, direct=False, chosen=chosen)
                 elif broken:
                     self._failed(place, FileNotFoundError(2, "a link that leads nowhere"))
                 else:
@@ -134,11 +142,20 @@ class _Walk:
         return True
 
     def _skip(self, path: Path, reason: str) -> None:
-        self._on_skip(Skipped(shown(path), reason, source=self._source))
+        self._on_skip(Skipped(shown(self._name(path)), reason, source=self._source))
 
     def _failed(self, path: Path, error: OSError) -> None:
         reason = f"can't be read: {error.strerror or error}"
-        self._on_skip(Skipped(shown(path), reason, "failed", source=self._source, any_id=self._any_id))
+        name = shown(self._name(path))
+        self._on_skip(Skipped(name, reason, "failed", source=self._source, any_id=self._any_id))
+
+    def _name(self, path: Path) -> Path:
+        return self._shown / path.relative_to(self._folder)
+
+
+def _found(name: Path, path: Path, source: str, *, direct: bool, chosen: bool) -> Found:
+    place, opened = functools.partial(absolute, path), functools.partial(_open, path)
+    return Found(shown(name), source, place, opened, functools.partial(_size, path), direct, chosen)
 
 
 def _describes_the_npy_beside(path: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from textkin.errors import FileReadError, InputError, NewerVersionError
+from textkin.vectors.sealed import DIGEST, SealError, check_seal, sealed
 
 FORMAT: Final = 1
 """What `save_vectors` writes: texts and ids, one a row."""
@@ -88,6 +89,13 @@ def parse_description(data: bytes, path: Path, numbers: Path) -> dict[str, Any]:
         raise NewerVersionError(
             f"{path} has format {facts['format']}; this textkin reads up to {COLLECTION_FORMAT}: update it"
         )
+    try:
+        check_seal(data, facts)
+    except SealError as error:
+        raise FileReadError(
+            f"{path} is damaged, or another program changed it: {error}. Write it again; or, to accept what it "
+            f"says now, remove its last entry, {DIGEST!r}"
+        ) from error
     for name in ("count", "dimension"):
         if type(facts.get(name)) is not int:
             raise FileReadError(f"{path}: {name!r} must be a whole number")
@@ -119,11 +127,12 @@ def rows_of(facts: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, tuple[str
 
 
 def encode(facts: dict[str, Any]) -> bytes:
-    """A description of format 1 as JSON that people can read."""
+    """A description of format 1 as JSON that people can read, with its digest."""
     try:
-        return json.dumps(facts, ensure_ascii=False, indent=1, default=dict).encode("utf-8")
+        data = json.dumps(facts, ensure_ascii=False, indent=1, default=dict).encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate: only escapes can carry it
-        return json.dumps(facts, ensure_ascii=True, indent=1, default=dict).encode("ascii")
+        data = json.dumps(facts, ensure_ascii=True, indent=1, default=dict).encode("ascii")
+    return sealed(data)
 
 
 def _check_records(facts: Mapping[str, Any], path: Path, numbers: Path) -> None:

@@ -13,6 +13,7 @@ from textkin.errors import InputError, ModelMismatchError, NewerVersionError, St
 from textkin.jobs.bulk.columns import Columns
 from textkin.jobs.bulk.place import WORK, LocalPlace, Place, read_json, write_json
 from textkin.vectors.outputs import JOB
+from textkin.vectors.sealed import unsealed
 
 REJECTS: Final = "_rejects.jsonl"
 MARKERS: Final = f"{WORK}/shards"
@@ -203,8 +204,8 @@ def read_markers(place: Place) -> Iterator[Marker]:
     names = [f"{MARKERS}/{name}" for name in sorted(place.sizes(MARKERS)) if name.endswith(".json")]
     for data in place.read_many(names).values():
         try:
-            marker = marker_of(json.loads(data or b""))
-        except (ValueError, TypeError, KeyError):
+            marker = marker_of(unsealed(data or b""))
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
         if marker.file is None or marker.bytes in (waiting.get(marker.file), files.get(marker.file)):
             yield marker

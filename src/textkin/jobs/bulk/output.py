@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from textkin._optional import require
+from textkin._places import absolute
 from textkin.errors import CorruptStoreError
 from textkin.jobs.bulk.parquet import facts_of
 from textkin.jobs.bulk.result import CURE, ShardFile, read_result
@@ -58,6 +59,7 @@ class VectorOutput:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._folder = absolute(path)
         self.manifest = read_result(self.path)
         self._arrow = require("pyarrow", extra="parquet")
         self._compute = require("pyarrow.compute", extra="parquet")
@@ -65,7 +67,7 @@ class VectorOutput:
         self._verified: set[str] = set()
         for shard in self.manifest.shards:
             try:
-                size = (self.path / shard.file).stat().st_size
+                size = (self._folder / shard.file).stat().st_size
             except OSError:
                 size = -1
             if size != shard.bytes:
@@ -163,7 +165,7 @@ class VectorOutput:
 
     def _verify(self, shard: ShardFile) -> None:
         try:
-            with (self.path / shard.file).open("rb") as file:
+            with (self._folder / shard.file).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise from_system(error, self.path / shard.file) from error
@@ -180,7 +182,7 @@ class VectorOutput:
         if shard.file not in self._verified:
             self._verify(shard)
         try:
-            with self._parquet.ParquetFile(self.path / shard.file, pre_buffer=False) as file:
+            with self._parquet.ParquetFile(self._folder / shard.file, pre_buffer=False) as file:
                 self._check(file, shard)
                 yield file
         except (self._arrow.ArrowException, OSError) as error:

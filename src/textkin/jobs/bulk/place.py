@@ -13,11 +13,13 @@ from urllib.request import url2pathname
 
 import filelock
 
+from textkin._places import absolute
 from textkin.errors import CorruptStoreError, InputError, StoreError, StoreLockedError
 from textkin.jobs.bulk.remote_place import RemotePlace
 from textkin.jobs.bulk.written import Counting, Written
 from textkin.stores.problems import from_system
 from textkin.text.urls import is_url, parse_url
+from textkin.vectors.sealed import SealError, sealed, unsealed
 from textkin.vectors.writing import flush, flush_folder, put_in_place
 
 WORK: Final = "_textkin"
@@ -114,9 +116,9 @@ def _path_of(url: str) -> Path:
 
 
 def write_json(place: Place, name: str, facts: Mapping[str, Any]) -> Written:
-    """Write one JSON object that people can read."""
-    data = (json.dumps(facts, ensure_ascii=False, indent=1, default=dict) + "\n").encode(
-        "utf-8", "backslashreplace"
+    """Write one JSON object that people can read, with its digest."""
+    data = sealed(
+        json.dumps(facts, ensure_ascii=False, indent=1, default=dict).encode("utf-8", "backslashreplace")
     )
     return place.write(name, lambda file: _fill(file, data))
 
@@ -131,7 +133,9 @@ def read_json(place: Place, name: str) -> dict[str, Any] | None:
     if data is None:
         return None
     try:
-        facts = json.loads(data)
+        facts = unsealed(data)
+    except SealError as error:
+        raise CorruptStoreError(f"{place.name}/{name} is damaged: {error}; {_CURE}") from error
     except (ValueError, RecursionError) as error:
         raise CorruptStoreError(f"{place.name}/{name} is damaged: not valid JSON ({error}); {_CURE}") from error
     if not isinstance(facts, dict):
@@ -143,7 +147,7 @@ class LocalPlace:
     """A folder on a disk: a temporary file, flushed, then renamed, and the folder flushed."""
 
     def __init__(self, folder: Path, owner: str = "0") -> None:
-        self._folder = folder.absolute()
+        self._folder = absolute(folder)
         self._owner = owner
         self.name = str(folder)
 

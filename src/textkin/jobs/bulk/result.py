@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from textkin.stores.problems import from_system
 from textkin.types import Matrix, ModelInfo
 from textkin.vectors.outputs import MANIFEST, holds_output, is_finished, not_a_collection
 from textkin.vectors.quantize import Kind, check_kind
+from textkin.vectors.sealed import unsealed
 
 CURE: Final = "run the same textkin embed command again with --resume: what is whole is kept"
 
@@ -87,7 +87,7 @@ def read_result(place: Path) -> Manifest:
         )
     name = f"{place}/{MANIFEST}"
     try:
-        facts = json.loads((place / MANIFEST).read_bytes())
+        facts = unsealed((place / MANIFEST).read_bytes())
     except OSError as error:
         raise from_system(error, place / MANIFEST) from error
     except (ValueError, RecursionError) as error:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 from textkin import _places
 from textkin.models.graph.tensors import Array
 from textkin.models.weights.identity import State, state_of
+from textkin.vectors.own_files import own_file, remove_abandoned
 
 _KINDS = {"float32": "F32", "int8": "I8"}
 
@@ -56,6 +55,8 @@ def find(key: str) -> Kept | None:
                 return None
             header = json.loads(file.read(size))
             found = hashlib.file_digest(file, "sha256").hexdigest()
+            if header["__metadata__"]["header"] != _header_digest(header):
+                return None
             return Kept(key, place, state) if header["__metadata__"]["sha256"] == found else None
     except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError):
         return None
@@ -75,23 +76,18 @@ def save(key: str, arrays: Mapping[str, Array]) -> None:
         }
         place = end
         whole.update(block)
-    header["__metadata__"] = {"sha256": whole.hexdigest()}
+    header["__metadata__"] = {"sha256": whole.hexdigest(), "header": _header_digest(header)}
     head = json.dumps(header).encode("ascii")
     head += b" " * (-len(head) % 64)
+    target = path(key)
     with contextlib.suppress(OSError):
-        _write(path(key), [struct.pack("<Q", len(head)), head, *blocks])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(target)
+        with own_file(target) as file:
+            file.writelines([struct.pack("<Q", len(head)), head, *blocks])
 
 
-def _write(place: Path, blocks: list[bytes]) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(dir=place.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.writelines(blocks)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(place)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+def _header_digest(header: Mapping[str, object]) -> str:
+    """Of what says where each array is."""
+    arrays = {name: told for name, told in header.items() if name != "__metadata__"}
+    return hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,8 @@
 """What was written since the two files were: change after change, each on the disk before it counts.
 
-The file begins with a line that names the state of the files it belongs to. A change is a frame: a head with
-lengths and checksums, a JSON object, raw vectors. A frame that was cut off by a kill is the end of the journal.
+The file begins with a line that names the state of the files it belongs to, and says up to where the changes are
+known to be on the disk: what is missing before that is damage. A change is a frame: a head with lengths and
+checksums, a JSON object, raw vectors. A frame behind it that was cut off by a kill is the end of the journal.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ import numpy as np
 
 from textkin.errors import CorruptStoreError, ForeignFileError, NewerVersionError
 from textkin.types import Matrix
-from textkin.vectors.writing import flush, flush_folder
+from textkin.vectors.own_files import own_file
+from textkin.vectors.writing import flush
 
-_FORMAT: Final = 1
-_FIRST_LINE: Final = re.compile(rb"textkin journal (\d+) ([0-9a-f]{64})\n")
-_LINE_BYTES: Final = len(b"textkin journal 1 \n") + 64
+_FORMAT: Final = 2
+_OLD_LINE: Final = re.compile(rb"textkin journal (1) ([0-9a-f]{64})\n")
+_FIRST_LINE: Final = re.compile(rb"(textkin journal (\d+) ([0-9a-f]{64})) ([0-9a-f]{8}) (\d{20}) ([0-9a-f]{8})\n")
+_LINE_BYTES: Final = len(b"textkin journal 2  12345678 12345678901234567890 12345678\n") + 64
+_KEPT_AT: Final = _LINE_BYTES - len(b"12345678901234567890 12345678\n")
+"""Where the line says up to where the changes are on the disk."""
 _HEAD: Final = struct.Struct(
     "<4sIQQI"
 )  # magic, CRC-32 of the body, bytes of JSON, bytes of vectors, CRC-32 of these
@@ -64,21 +69,32 @@ def read_journal(path: Path, state: str, position: int = 0) -> tuple[list[Change
     """
     try:
         with path.open("rb") as file:
-            if not _begins(file, path, state):
+            begun = _begins(file, path, state)
+            if begun is None:
                 return [], 0
-            file.seek(max(position, _LINE_BYTES))
+            first, kept = begun
+            file.seek(max(position, first))
             changes = []
             while (change := _next_change(file, path)) is not None:
                 changes.append(change)
+            if file.tell() < kept:
+                raise _damaged(path, file.tell())
             return changes, file.tell()
     except FileNotFoundError:
         return [], 0
 
 
-def append(path: Path, state: str, position: int, change: Change) -> int:
+def append(path: Path, state: str, position: int, change: Change, mode: int) -> int:
     """Add a change at a position that `read_journal` or this returned; what lies behind it goes.
 
     Returns when it is on the disk. Where that fails, the journal stays as it was.
+
+    Args:
+        path: of the journal.
+        state: what the files are.
+        position: 0 begins a new journal.
+        change: to add.
+        mode: of a new journal's file.
 
     Returns:
         Where the next one will be.
@@ -90,11 +106,13 @@ def append(path: Path, state: str, position: int, change: Change) -> int:
     data = np.ascontiguousarray(change.vectors, dtype="<f4").tobytes()
     start = _HEAD.pack(_MAGIC, zlib.crc32(data, zlib.crc32(text)), len(text), len(data), 0)[:-4]
     head = start + zlib.crc32(start).to_bytes(4, "little")
-    new = not position
-    with path.open("wb" if new else "r+b") as file:
-        if new:
-            file.write(b"textkin journal %d %s\n" % (_FORMAT, state.encode("ascii")))
+    if not position:
+        # Under its name only with a whole first line, so that a part of one is damage.
+        with own_file(path, mode=mode) as file:
+            line = b"textkin journal %d %s" % (_FORMAT, state.encode("ascii"))
+            file.write(b"%s %08x %s" % (line, zlib.crc32(line), _kept_line(0)))
             position = file.tell()
+    with path.open("r+b") as file:
         file.seek(position)
         file.truncate()
         try:
@@ -103,9 +121,22 @@ def append(path: Path, state: str, position: int, change: Change) -> int:
         except OSError:
             _cut(path, position)
             raise
-    if new:
-        flush_folder(path.parent)
-    return position + len(head) + len(text) + len(data)
+        end = position + len(head) + len(text) + len(data)
+        with suppress(OSError):  # the change is on the disk
+            _say_kept(path, end)
+    return end
+
+
+def _say_kept(path: Path, end: int) -> None:
+    with path.open("r+b", buffering=0) as file:
+        if file.read(len(b"textkin journal 1 ")) != b"textkin journal 1 ":
+            file.seek(_KEPT_AT)
+            file.write(_kept_line(end))
+
+
+def _kept_line(end: int) -> bytes:
+    digits = b"%020d" % end
+    return b"%s %08x\n" % (digits, zlib.crc32(digits))
 
 
 def _cut(path: Path, position: int) -> None:
@@ -113,16 +144,31 @@ def _cut(path: Path, position: int) -> None:
         os.truncate(path, position)
 
 
-def _begins(file: BinaryIO, path: Path, state: str) -> bool:
+def _begins(file: BinaryIO, path: Path, state: str) -> tuple[int, int] | None:
+    """Where the first change is, and up to where they are known to be on the disk; None for another state's."""
     line = file.read(_LINE_BYTES)
+    old = _OLD_LINE.match(line)
+    if old is not None:
+        return (old.end(), 0) if old.group(2).decode("ascii") == state else None
+    if 18 <= len(line) < 83 and line.startswith(b"textkin journal 1 "):
+        return None  # an older one, cut off while it was begun
     found = _FIRST_LINE.match(line)
     if found is None:
-        if len(line) < _LINE_BYTES and (b"textkin journal %d " % _FORMAT).startswith(line[:18]):
-            return False  # cut off while it was begun
-        raise ForeignFileError(f"{path} is not a journal of textkin's; move it away, it is where one has to be")
-    if int(found.group(1)) > _FORMAT:
-        raise NewerVersionError(f"{path} was written by a newer textkin (format {int(found.group(1))}); update it")
-    return found.group(2).decode("ascii") == state
+        if not b"textkin journal ".startswith(line[:16]) and any(line):
+            raise ForeignFileError(
+                f"{path} is not a journal of textkin's; move it away, it is where one has to be"
+            )
+        newer = re.match(rb"textkin journal (\d{1,9}) ", line)
+        if newer is not None and int(newer.group(1)) > _FORMAT:
+            raise _newer(path, int(newer.group(1)))
+        raise _damaged(path, 0)
+    told, version, name, told_sum, digits, digits_sum = found.groups()
+    if int(version) > _FORMAT:
+        raise _newer(path, int(version))
+    if zlib.crc32(told) != int(told_sum, 16):
+        raise _damaged(path, 0)
+    kept = int(digits) if zlib.crc32(digits) == int(digits_sum, 16) else 0  # cut off while it was told
+    return (_LINE_BYTES, kept) if name.decode("ascii") == state else None
 
 
 def _next_change(file: BinaryIO, path: Path) -> Change | None:
@@ -160,3 +206,7 @@ def _damaged(path: Path, start: int) -> CorruptStoreError:
         f"{path} is damaged at byte {start:,}; restore it with the files beside it from a backup. Without it, the "
         "collection is as it was before the run that was cut off"
     )
+
+
+def _newer(path: Path, version: int) -> NewerVersionError:
+    return NewerVersionError(f"{path} was written by a newer textkin (format {version}); update it")

@@ -10,7 +10,14 @@ from typing import Final
 
 import numpy as np
 
-from textkin.errors import CorruptStoreError, ReadOnlyError, StorageFullError, StoreError, StoreLockedError
+from textkin.errors import (
+    CorruptStoreError,
+    ReadOnlyError,
+    StorageFullError,
+    StoreError,
+    StoreLockedError,
+    StoreNotFoundError,
+)
 from textkin.stores.arrays import pair as files_on_disk
 from textkin.stores.arrays.encoding import understood
 from textkin.stores.arrays.journal import NO_FILES, Change, append, read_journal
@@ -19,6 +26,7 @@ from textkin.stores.arrays.state import UNUSABLE, State
 from textkin.stores.checks import UNIT_TOLERANCE
 from textkin.stores.problems import from_system
 from textkin.types import Matrix
+from textkin.vectors.own_files import mode_of, remove_abandoned
 
 _PAUSE: Final = 0.01
 _CHECKED: Final = 1 << 16
@@ -42,6 +50,7 @@ class Live:
         self._name = NO_FILES
         self._position = 0
         self._mark: Mark = ()
+        self._seen = False
 
     @contextmanager
     def now(self) -> Iterator[State]:
@@ -71,6 +80,7 @@ class Live:
         """Do what a killed writer didn't come to."""
         with self.now(), self._reported():
             files_on_disk.finish(self._files, self._pair)
+            remove_abandoned(self._files.journal)
             if not self._position:
                 self._files.journal.unlink(missing_ok=True)  # of a state that has passed
             self._mark = self._files.mark()
@@ -79,8 +89,9 @@ class Live:
         """Put a change into the journal, then into the state; both or none."""
         with self.now() as state:
             with self._reported():
-                position = append(self._files.journal, self._name, self._position, change)
-            self._position = position
+                mode = mode_of(self._files.numbers)
+                position = append(self._files.journal, self._name, self._position, change, mode)
+            self._position, self._seen = position, True
             apply(state)
 
     def fold(self) -> None:
@@ -141,6 +152,13 @@ class Live:
         if self._files.mark() != mark or position < self._position:
             self._state = None
             return False
+        there = self._pair is not None or position > 0
+        if self._seen and not there:
+            raise StoreNotFoundError(
+                f"{self._files.numbers} is no longer there: it was moved or deleted after it was opened. Open it "
+                "where it is now"
+            )
+        self._seen = there
         for change in changes:
             try:
                 state.apply(change, str(self._files.journal))

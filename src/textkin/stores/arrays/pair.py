@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from textkin.stores.arrays.state import Kept
 from textkin.types import Matrix, StoreHeader
 from textkin.vectors import description as described
 from textkin.vectors.npy import read_npy
+from textkin.vectors.own_files import create_file, mode_of
+from textkin.vectors.sealed import seal
 from textkin.vectors.writing import HashingWriter, flush, flush_folder
 
 _AT_A_TIME: Final = 1000
@@ -139,16 +142,19 @@ def write_pair(files: Files, header: StoreHeader, kept: Sequence[Kept]) -> str:
         OSError: no room, or not allowed; the old ones are untouched.
     """
     count = sum(len(one.record.spans) for one in kept)
+    mode = mode_of(files.numbers)
+    remove_unfinished(files)
     try:
-        with files.unfinished.open("wb") as file:
+        with os.fdopen(create_file(files.unfinished, mode), "wb") as file:
             hashing = HashingWriter(file)
             _write_numbers(cast(BinaryIO, hashing), kept, count, header.model.dimensions)
             flush(file)
         digest = hashing.digest.hexdigest()
-        with files.pending.open("wb") as file:
+        with os.fdopen(create_file(files.pending, mode), "wb") as file:
             hashing = HashingWriter(file)
             for line in _description(header, kept, count, digest):
                 hashing.write(line)
+            hashing.write(seal(hashing.digest.hexdigest()))
             flush(file)
     except OSError:
         remove_unfinished(files)
@@ -230,7 +236,7 @@ def _write_numbers(file: BinaryIO, kept: Sequence[Kept], count: int, dimensions:
 
 
 def _description(header: StoreHeader, kept: Sequence[Kept], count: int, digest: str) -> Iterator[bytes]:
-    """One record a line."""
+    """One record a line; without its end."""
     facts = {
         "format": described.COLLECTION_FORMAT,
         "model": header.model.name,
@@ -248,7 +254,7 @@ def _description(header: StoreHeader, kept: Sequence[Kept], count: int, digest: 
     for place, one in enumerate(kept):
         told = json.dumps(record_facts(one.record), ensure_ascii=False, allow_nan=False)
         yield (",\n" if place else "\n").encode() + told.encode("utf-8")
-    yield b"\n]\n}\n"
+    yield b"\n],\n"
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from textkin._places import absolute
 from textkin.errors import InputError, ReadOnlyError, RecordNotFoundError, StoreError, StoreNotFoundError
 from textkin.stores.arrays.encoding import record_from
 from textkin.stores.arrays.live import Live
@@ -52,7 +53,8 @@ class ArrayStore:
     """
 
     def __init__(self, path: Path, *, create: bool = True, read_only: bool = False, timeout: float = 10.0) -> None:
-        self._files = files_of(Path(path))
+        self._shown = str(files_of(Path(path)).numbers)
+        self._files = files_of(absolute(path))
         self._read_only = read_only
         self._lock = WriterLock(self._files.numbers.parent, timeout, file=self._files.numbers.name)
         self._live = Live(self._files, timeout)
@@ -67,7 +69,7 @@ class ArrayStore:
 
     @property
     def url(self) -> str:
-        return str(self._files.numbers)
+        return self._shown
 
     @property
     def exact(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import apsw
 import numpy as np
 
+from textkin._places import absolute
 from textkin.errors import StoreError, StoreLockedError
 from textkin.stores.chroma import ChromaPoints
 from textkin.stores.foreign.reader import Row
@@ -46,7 +47,7 @@ class ChromaReader:
     ) -> None:
         self.url = url
         self._name = name
-        self._folder = folder
+        self._folder = None if folder is None else absolute(folder)
         self._server = server
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from textkin._places import absolute
 from textkin.errors import FileReadError, InputError
 from textkin.stores.foreign.reader import Row
 from textkin.stores.options import parse_options
@@ -40,9 +41,9 @@ class NpyReader:
 
     def __init__(self, path: Path, options: dict[str, str]) -> None:
         self.url = str(path)
-        self._path = path
-        self._texts = Path(options["texts"]) if "texts" in options else _beside(path)
-        self._ids = Path(options["ids"]) if "ids" in options else None
+        self._path = absolute(path)
+        self._texts = absolute(options["texts"]) if "texts" in options else _beside(self._path)
+        self._ids = absolute(options["ids"]) if "ids" in options else None
         self._id_column = options.get("id")
         self._text_column = options.get("text")
         if self._is_lines() and (self._id_column or self._text_column):

@@ -10,7 +10,9 @@ from typing import TypeAlias
 
 import apsw
 
-from textkin.errors import ReadOnlyError, StoreError
+from textkin.errors import CorruptStoreError, ReadOnlyError, StoreError
+from textkin.stores.local.checksums import mark_of, read_mark, write_mark
+from textkin.stores.local.rows import read_change
 from textkin.stores.local.schema import COLLECTION, DATABASE
 from textkin.stores.problems import translated
 from textkin.stores.sqlite import (
@@ -29,8 +31,8 @@ _Seen: TypeAlias = tuple[FileIdentity, FrozenState | None]
 class Connections:
     """Lends connections to any thread; each is used by one read or write at a time.
 
-    When another file has taken the database's name (the folder was deleted and made anew, or restored from a
-    backup), the connections to the old one are closed and new ones opened.
+    When another file has taken the database's name, the connections to the old one are closed and new ones opened,
+    if it is the same collection (restored from a backup); another collection is refused.
 
     In a folder that can't be written and where nobody has the database open, it is opened as immutable; a change
     by somebody else meanwhile is noticed and refused instead of read halfway.
@@ -45,10 +47,16 @@ class Connections:
         self._written: FileIdentity | None = None
         self._closed = False
         self._seen: _Seen | None = None
+        self._collection = b""
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
-        """One consistent snapshot, whatever is written meanwhile."""
+        """One consistent snapshot, whatever is written meanwhile.
+
+        Raises:
+            CorruptStoreError: damaged, or a change that was stored is not in it.
+            StoreError: another collection has taken this one's place.
+        """
         connection, seen = self._borrow()
         try:
             with translated(self._path, COLLECTION.cure):
@@ -61,7 +69,7 @@ class Connections:
 
     @contextmanager
     def changing(self) -> Iterator[apsw.Connection]:
-        """One transaction that changes; the caller holds the writer's lock.
+        """One transaction that changes, and then says that it did; the caller holds the writer's lock.
 
         Raises:
             ReadOnlyError: the file can't be written.
@@ -74,6 +82,8 @@ class Connections:
                 raise ReadOnlyError(f"{self._path} can't be written: it is read-only for you")
             with transaction(connection, write=True):
                 yield connection
+                owner, change = read_change(connection)
+            write_mark(self._path, owner, change)
 
     @contextmanager
     def maintaining(self) -> Iterator[apsw.Connection]:
@@ -102,6 +112,7 @@ class Connections:
             self._writer = connect(self._path, COLLECTION, write=True, timeout=self._timeout)
             self._written = found
             migrate(self._writer, self._path, COLLECTION)
+            self._recognise(self._writer)
         return self._writer
 
     def _borrow(self) -> tuple[apsw.Connection, _Seen]:
@@ -119,7 +130,31 @@ class Connections:
             connection = connect(
                 self._path, COLLECTION, write=False, timeout=self._timeout, immutable=seen[1] is not None
             )
+            try:
+                self._recognise(connection)
+            except BaseException:
+                connection.close(True)
+                raise
         return connection, seen
+
+    def _recognise(self, connection: apsw.Connection) -> None:
+        """Refuse another collection than the one that was opened, and one that lacks a change that was stored."""
+        with translated(self._path, COLLECTION.cure):
+            owner, _ = read_change(connection)
+            told = read_mark(self._path, owner)  # before the number that it is compared with
+            _, change = read_change(connection)
+        if self._collection and owner and owner != self._collection:
+            raise StoreError(
+                f"another collection lies at {self._path.parent} now than the one that was opened; nothing of it "
+                "was read or changed. Open it again to use it"
+            )
+        if owner and change < told:
+            raise CorruptStoreError(
+                f"{self._path} is damaged: {told - change:,} changes that were stored are missing; its -wal was "
+                f"damaged or removed, or an older {DATABASE} put back alone. {COLLECTION.cure}. To go on with "
+                f"what is there, delete {mark_of(self._path).name} beside it"
+            )
+        self._collection = self._collection or owner
 
     def _give_back(self, connection: apsw.Connection, seen: _Seen) -> None:
         with self._guard:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import mmap
 import os
-import secrets
 import struct
-import time
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -18,21 +19,23 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-from textkin.errors import CorruptStoreError
 from textkin.stores.checks import UNIT_TOLERANCE
-from textkin.stores.local.schema import COLLECTION, DATABASE, ORDINAL_BITS
+from textkin.stores.local.rows import damaged, passages_in_order
+from textkin.stores.local.schema import ORDINAL_BITS
 from textkin.types import Matrix
+from textkin.vectors.own_files import mode_beside, own_file, remove_abandoned
 from textkin.vectors.similarity import normalize
 
 FILE: Final = "matrix.bin"
 _MAGIC: Final = b"textkinM"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _HEADER: Final = struct.Struct("<8sII Q 16s Q 16x")  # magic, format, dimensions, rows, stamp, checksum; 64 bytes
 _CHUNK: Final = 4096
-_WORDS: Final = 512
+_PIECE: Final = 1 << 20
+_SIDE_BY_SIDE: Final = 16
+"""Pieces from which on several cores pay."""
 _SQUARE_TOLERANCE: Final = 4 * UNIT_TOLERANCE
 """Twice what an upsert lets through, so that only damage is refused."""
-_ABANDONED_SECONDS: Final = 3600
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +70,7 @@ def load_matrix(
         keep: write the file where it has to be built; where that fails it is kept in memory.
 
     Raises:
-        CorruptStoreError: a vector in the database is not one.
+        CorruptStoreError: a vector in the database is not one, or differs from its checksum.
     """
     found = _open(folder / FILE, stamp, dimensions)
     if found is not None:
@@ -77,7 +80,7 @@ def load_matrix(
         if found is not None:
             return found
     memory = io.BytesIO()
-    _fill(memory, folder, connection, stamp, dimensions)
+    _fill(memory, connection, stamp, dimensions)
     return _parse(np.frombuffer(memory.getbuffer(), dtype=np.uint8), stamp, dimensions)
 
 
@@ -115,12 +118,12 @@ def _open(path: Path, stamp: bytes, dimensions: int) -> PassageMatrix | None:
             expected = _HEADER.size + rows * (8 + 4 * width)
             if (magic, form, width, stamped) != (_MAGIC, _FORMAT, dimensions, stamp):
                 return None
-            if os.fstat(file.fileno()).st_size != expected:
+            if os.fstat(file.fileno()).st_size != expected or any(head[_HEADER.size - 16 :]):
                 return None
             data = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
     except (OSError, ValueError):
         return None
-    if _checksum(data[_HEADER.size :]) != checksum:
+    if _checksum(_head(width, rows, stamped, 0), data[_HEADER.size :]) != checksum:
         return None
     return _parse(data, stamp, dimensions)
 
@@ -141,26 +144,25 @@ def _write(folder: Path, connection: apsw.Connection, stamp: bytes, dimensions: 
 
     It is not flushed to the disk: after a power cut the checksum tells what is missing.
     """
-    unfinished = folder / f"{FILE}.{os.getpid()}.{secrets.token_hex(4)}.new"
+    remove_abandoned(folder / FILE)
     try:
-        with unfinished.open("xb") as file:
-            _fill(file, folder, connection, stamp, dimensions)
-        unfinished.replace(folder / FILE)
-    except BaseException as error:
-        with suppress(OSError):
-            unfinished.unlink()
-        if isinstance(error, OSError):
-            return False
-        raise
-    _remove_abandoned(folder)
+        with own_file(folder / FILE, mode=mode_beside(folder / FILE), durable=False) as file:
+            _fill(file, connection, stamp, dimensions)
+    except OSError:
+        return False
     return True
 
 
-def _fill(file: BinaryIO, folder: Path, connection: apsw.Connection, stamp: bytes, dimensions: int) -> None:
+def _head(dimensions: int, rows: int, stamp: bytes, checksum: int) -> bytes:
+    return _HEADER.pack(_MAGIC, _FORMAT, dimensions, rows, stamp, checksum)
+
+
+def _fill(file: BinaryIO, connection: apsw.Connection, stamp: bytes, dimensions: int) -> None:
+    count = int(connection.execute("SELECT count(*) FROM passages").get)
     file.write(bytes(_HEADER.size))
-    checksum = _Checksum()
+    checksum = _Checksum(_head(dimensions, count, stamp, 0))
     numbers: list[npt.NDArray[np.int64]] = []
-    for chunk, data in _chunks(connection, dimensions, folder / DATABASE):
+    for chunk, data in chunks(connection, dimensions):
         numbers.append(chunk)
         checksum.add(data)
         file.write(data)
@@ -168,73 +170,54 @@ def _fill(file: BinaryIO, folder: Path, connection: apsw.Connection, stamp: byte
     data = passages.astype("<i8").tobytes()
     checksum.add(data)
     file.write(data)
+    if len(passages) != count:
+        raise damaged(connection, f"{len(passages):,} of {count:,} passages can be found")
     file.seek(0)
-    file.write(_HEADER.pack(_MAGIC, _FORMAT, dimensions, len(passages), stamp, checksum.value()))
+    file.write(_head(dimensions, count, stamp, checksum.value()))
 
 
-def _chunks(
-    connection: apsw.Connection, dimensions: int, path: Path
-) -> Iterator[tuple[npt.NDArray[np.int64], bytes]]:
-    cursor = connection.execute("SELECT number, vector FROM passages ORDER BY number")
-    while True:
-        found = [row for _, row in zip(range(_CHUNK), cursor, strict=False)]
-        if not found:
-            return
-        data = b"".join([row[1] for row in found])
-        if any(len(row[1]) != 4 * dimensions for row in found):
-            raise CorruptStoreError(f"{path} is damaged: a vector has the wrong length. {COLLECTION.cure}")
+def chunks(connection: apsw.Connection, dimensions: int) -> Iterator[tuple[npt.NDArray[np.int64], bytes]]:
+    """Numbers and vectors of all passages, in parts.
+
+    Raises:
+        CorruptStoreError: a vector is not one, or differs from its checksum.
+    """
+    cursor = passages_in_order(connection)
+    while found := list(islice(cursor, _CHUNK)):
+        data = b"".join([vector for _, vector in found])
+        if any(len(vector) != 4 * dimensions for _, vector in found):
+            raise damaged(connection, "a vector has the wrong length")
         vectors = np.frombuffer(data, dtype="<f4").reshape(len(found), -1)
         squares = np.einsum("ij,ij->i", vectors, vectors)
         if not (np.abs(squares - 1) <= _SQUARE_TOLERANCE).all():
-            raise CorruptStoreError(f"{path} is damaged: a vector is not of unit length. {COLLECTION.cure}")
-        yield np.array([row[0] for row in found], dtype=np.int64), data
+            raise damaged(connection, "a vector is not of unit length")
+        yield np.array([number for number, _ in found], dtype=np.int64), data
 
 
 class _Checksum:
-    """Sums of 4 KB blocks, each weighted by an odd number of its own: memory speed, and sees what disks do
-    (zeroed, stale, swapped or cut blocks; single bits)."""
+    """CRC-32 of the CRC-32s of the header and of pieces: sees every order, and each piece can have a core."""
 
-    def __init__(self) -> None:
-        self._total = 0
-        self._block = 0
+    def __init__(self, header: bytes) -> None:
+        self._sums = [zlib.crc32(header)]
         self._rest = b""
 
     def add(self, data: bytes) -> None:
         whole = self._rest + data if self._rest else data
-        edge = len(whole) - len(whole) % (8 * _WORDS)
-        self._sum(np.frombuffer(whole, dtype=np.uint8, count=edge))
+        edge = len(whole) - len(whole) % _PIECE
+        self._sums += [zlib.crc32(whole[start : start + _PIECE]) for start in range(0, edge, _PIECE)]
         self._rest = whole[edge:]
 
     def value(self) -> int:
-        padded = self._rest.ljust(8 * _WORDS, b"\0")
-        self._sum(np.frombuffer(padded, dtype=np.uint8))
-        self._rest = b""
-        return self._total
-
-    def _sum(self, data: npt.NDArray[np.uint8]) -> None:
-        if len(data):
-            count = len(data) // (8 * _WORDS)
-            self._total = (self._total + _weighted(data, self._block)) % 2**64
-            self._block += count
+        sums = [*self._sums, zlib.crc32(self._rest)] if self._rest else self._sums
+        return zlib.crc32(struct.pack(f"<{len(sums)}I", *sums))
 
 
-def _checksum(data: npt.NDArray[np.uint8]) -> int:
-    edge = len(data) - len(data) % (8 * _WORDS)
-    total = _weighted(data[:edge], 0) if edge else 0
-    padded = data[edge:].tobytes().ljust(8 * _WORDS, b"\0")
-    total += _weighted(np.frombuffer(padded, dtype=np.uint8), edge // (8 * _WORDS))
-    return total % 2**64
-
-
-def _weighted(data: npt.NDArray[np.uint8], block: int) -> int:
-    sums = data.view("<u8").reshape(-1, _WORDS).sum(axis=1, dtype=np.uint64)
-    weights = (np.arange(block, block + len(sums), dtype=np.uint64) << np.uint64(1)) | np.uint64(1)
-    return int((sums * (weights * np.uint64(0x9E3779B97F4A7C15))).sum(dtype=np.uint64))
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Files of builders that were killed."""
-    for path in folder.glob(f"{FILE}.*.new"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                path.unlink()
+def _checksum(header: bytes, data: npt.NDArray[np.uint8]) -> int:
+    pieces = [data[start : start + _PIECE].data for start in range(0, len(data), _PIECE)]
+    if len(pieces) < _SIDE_BY_SIDE:
+        sums = [zlib.crc32(piece) for piece in pieces]
+    else:
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # zlib lets other threads run meanwhile
+            sums = list(pool.map(zlib.crc32, pieces))
+    sums = [zlib.crc32(header), *sums]
+    return zlib.crc32(struct.pack(f"<{len(sums)}I", *sums))

@@ -83,6 +83,11 @@ def restore(connection: apsw.Connection, place: str) -> int:
 def forget(connection: apsw.Connection) -> int:
     """Drop what can be put back. Returns how many records it were."""
     count = int(connection.execute("SELECT count(*) FROM removed_records").get)
+    for kind in ("record", "passage"):
+        connection.execute(
+            f"DELETE FROM {kind}_checksums WHERE number IN (SELECT number FROM removed_{kind}s) "
+            f"AND number NOT IN (SELECT number FROM {kind}s)"
+        )
     for table in ("removal", "removed_records", "removed_passages"):
         connection.execute(f"DELETE FROM {table}")
     return count

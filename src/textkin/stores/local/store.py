@@ -8,16 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import apsw
 import numpy as np
 
+from textkin._places import absolute
 from textkin.errors import (
-    CorruptStoreError,
     ForeignFileError,
     InputError,
-    ReadOnlyError,
     RecordNotFoundError,
     StoreNotFoundError,
 )
@@ -26,7 +25,7 @@ from textkin.stores.local import removal, rows
 from textkin.stores.local.connections import Connections
 from textkin.stores.local.exact import best_records
 from textkin.stores.local.filter_sql import filter_sql
-from textkin.stores.local.matrix import FILE, PassageMatrix, forget_matrix, load_matrix, whole_records
+from textkin.stores.local.matrix import FILE, PassageMatrix, chunks, forget_matrix, load_matrix, whole_records
 from textkin.stores.local.schema import COLLECTION, DATABASE, DERIVED
 from textkin.stores.lock import HOLDER, LOCK, WriterLock
 from textkin.stores.problems import read_only as read_only_error
@@ -34,6 +33,7 @@ from textkin.stores.problems import translated
 from textkin.stores.sqlite import check_file, create, version_of
 from textkin.text.digest import record_digest
 from textkin.types import Hit, Matrix, Record, Scalar, StoreHeader
+from textkin.vectors.own_files import make_private_folder
 from textkin.where import Condition
 
 _FREED_PAGES_KEPT: Final = 1000
@@ -59,7 +59,8 @@ class LocalStore:
     """
 
     def __init__(self, path: Path, *, create: bool = True, read_only: bool = False, timeout: float = 10.0) -> None:
-        self._folder = Path(path)
+        self._shown = str(Path(path))
+        self._folder = absolute(path)
         self._read_only = read_only
         self._timeout = timeout
         self._lock = WriterLock(self._folder, timeout)
@@ -67,12 +68,13 @@ class LocalStore:
         self._matrix: PassageMatrix | None = None
         self._wholes: PassageMatrix | None = None
         self._matrix_guard = threading.Lock()
+        self._seen = False
         self._check_place(create and not read_only)
         if self._exists():
             self._bring_up_to_date()
 
     def __repr__(self) -> str:
-        return f"<LocalStore {self._folder}>"
+        return f"<LocalStore {self._shown}>"
 
     def __enter__(self) -> LocalStore:
         return self
@@ -84,7 +86,7 @@ class LocalStore:
 
     @property
     def url(self) -> str:
-        return str(self._folder)
+        return self._shown
 
     @property
     def exact(self) -> bool:
@@ -92,7 +94,7 @@ class LocalStore:
 
     @property
     def folder(self) -> Path:
-        """Where it lies; derived files may be put beside the database."""
+        """Where it lies, whatever the working directory is; derived files may be put beside the database."""
         return self._folder
 
     @property
@@ -183,11 +185,13 @@ class LocalStore:
     @contextmanager
     def writing(self, what: str) -> Iterator[None]:
         self._check_writable()
-        with translated(self._folder, COLLECTION.cure):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._exists():
+            with translated(self._folder, COLLECTION.cure):
+                make_private_folder(self._folder)
         with self._lock.hold(what):
             if not self._exists():
                 create(self._folder / DATABASE, COLLECTION)
+                self._seen = True
             yield
 
     # -- reading -------------------------------------------------------------------------------------------
@@ -259,7 +263,7 @@ class LocalStore:
                 found = rows.read_numbers(connection, condition, parameters)
                 selected = np.searchsorted(matrix.records, found).astype(np.int64)
             answers = best_records(matrix, unit, k, selected)
-            fetched: dict[int, tuple[str, str, str]] = {}
+            fetched: dict[int, tuple[str, str, dict[str, Any]]] = {}
             return [
                 [rows.read_hit(connection, int(matrix.passages[row]), score, fetched) for row, score in answer]
                 for answer in answers
@@ -283,23 +287,40 @@ class LocalStore:
                 return
             problems = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
             problem = rows.first_inconsistency(connection) if problems == ["ok"] else problems[0]
-        if problem is not None:
-            raise CorruptStoreError(f"{self._folder / DATABASE} is damaged: {problem}. {COLLECTION.cure}")
+            if problem is not None:
+                raise rows.damaged(connection, problem)
+            rows.read_stamp(connection)
+            header = rows.read_header(connection)
+            if header is not None:
+                for _ in chunks(connection, header.model.dimensions):
+                    pass  # each vector is compared with its checksum
 
     # -- inside --------------------------------------------------------------------------------------------
 
     def _exists(self) -> bool:
-        return (self._folder / DATABASE).exists()
+        """Whether there is anything yet.
+
+        Raises:
+            StoreNotFoundError: there was, and it is gone.
+        """
+        there = (self._folder / DATABASE).exists()
+        if self._seen and not there:
+            raise StoreNotFoundError(
+                f"the collection {self._shown} is no longer at {self._folder}: it was moved or deleted after it "
+                "was opened. Open it where it is now"
+            )
+        self._seen = there
+        return there
 
     def _check_place(self, create: bool) -> None:
         if self._exists():
             check_file(self._folder / DATABASE, COLLECTION)
             return
         if self._folder.exists() and not self._folder.is_dir():
-            raise ForeignFileError(f"{self._folder} is a file; a collection is a folder. Name another place")
+            raise ForeignFileError(f"{self._shown} is a file; a collection is a folder. Name another place")
         if not create:
             raise StoreNotFoundError(
-                f"there is no collection at {self._folder}; make one: textkin index PATH --to {self._folder}"
+                f"there is no collection at {self._shown}; make one: textkin index PATH --to {self._shown}"
             )
         if self._folder.is_dir():
             with translated(self._folder, COLLECTION.cure):
@@ -307,20 +328,14 @@ class LocalStore:
                 other = next((item for item in self._folder.iterdir() if not item.name.startswith(own)), None)
             if other is not None:
                 raise ForeignFileError(
-                    f"{self._folder} is a folder with other things in it ({other.name}), not a collection; "
+                    f"{self._shown} is a folder with other things in it ({other.name}), not a collection; "
                     "name a folder that doesn't exist yet, such as notes.kin"
                 )
 
     def _bring_up_to_date(self) -> None:
-        path = self._folder / DATABASE
         with self._connections.reading() as connection:
             old = version_of(connection) < COLLECTION.version
-        if old:
-            if self._read_only or not os.access(self._folder, os.W_OK):
-                raise ReadOnlyError(
-                    f"{path} has an older format and can't be brought up to date read-only; "
-                    "open it once where it can be written"
-                )
+        if old and not self._read_only and os.access(self._folder, os.W_OK):
             with self._lock.hold("bring an older collection up to date"), self._connections.changing():
                 pass  # opening to write migrates
 
@@ -355,8 +370,7 @@ class LocalStore:
     ) -> Iterator[tuple[list[Record], Matrix]]:
         with self._reading() as connection:
             if connection is not None:
-                place = self._folder / DATABASE
-                yield from rows.read_vector_batches(connection, condition, parameters, batch_size, place)
+                yield from rows.read_vector_batches(connection, condition, parameters, batch_size)
 
     def _vectors_of(self, connection: apsw.Connection | None, id: str) -> Matrix:
         found = None if connection is None else rows.read_vectors(connection, id)

@@ -40,7 +40,7 @@ from textkin.stores.foreign import ForeignFacts, ForeignStore
 from textkin.stores.resolve import open_store
 from textkin.text.digest import well_formed
 from textkin.text.files import source_of
-from textkin.text.options import OnSkip, ReadOptions, ignore_skip
+from textkin.text.options import OnNote, OnSkip, ReadOptions, ignore_note, ignore_skip
 from textkin.types import Hit, Matrix, Metadata, Model, ModelInfo, Progress, Record, Store
 from textkin.vectors.similarity import normalize
 from textkin.where import Where, condition
@@ -227,6 +227,7 @@ class Collection:
         keep_missing: bool = False,
         progress: Progress | bool | None = None,
         on_skip: OnSkip = ignore_skip,
+        on_note: OnNote = ignore_note,
         on_stored: Callable[[Sequence[str]], None] | None = None,
         stdin: BinaryIO | None = None,
     ) -> IndexReport:
@@ -241,6 +242,7 @@ class Collection:
             keep_missing: keep what is gone.
             progress: called with (records done, records in all); True shows a bar on stderr.
             on_skip: told of each file and row that gives no record; the report lists them too.
+            on_note: told of what was decided about a file and could be otherwise; the report lists that too.
             on_stored: called with the ids of a batch when they are safely on disk.
             stdin: read for ``-`` instead of the process's own.
 
@@ -257,6 +259,7 @@ class Collection:
                 keep_missing=keep_missing,
                 progress=shown,
                 on_skip=on_skip,
+                on_note=on_note,
                 on_stored=on_stored,
                 stdin=stdin,
             )

@@ -37,9 +37,7 @@ def run(*paths: str, **options: object) -> tuple[list[str], list[Skipped]]:
         ("bad.parquet", b"PAR1 not really PAR1"),
         ("short.csv.gz", gzip.compress(b"text\nsome words\n", mtime=0)[:-9]),
         ("tail.csv.gz", gzip.compress(b"text,n\nsome words,1\n", mtime=0) + b"garbage after the end"),
-        ("quote.csv", b'text,n\n"open,1\nx,2\n'),
         ("half.json", b'[{"text": "a"},'),
-        ("utf16.csv", b"\xff\xfet\0e\0x\0t\0\n\0a"),
     ],
 )
 def test_a_broken_file_does_not_end_the_run(name: str, content: bytes) -> None:
@@ -49,6 +47,20 @@ def test_a_broken_file_does_not_end_the_run(name: str, content: bytes) -> None:
     assert [(item.path, item.kind) for item in told] == [(f"d/{name}", "failed")]
     with pytest.raises(FileReadError, match=name.replace(".", r"\.")):
         run(f"d/{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "good", "bad"),
+    [
+        ("quote.csv", b'text,n\n"open,1\nx,2\n', [2], [1]),
+        ("utf16.csv", b"\xff\xfet\0e\0x\0t\0\n\0b\0\n\0a", [1], [2]),
+    ],
+)
+def test_a_broken_row_does_not_end_the_file(name: str, content: bytes, good: list[int], bad: list[int]) -> None:
+    Path("d", name).write_bytes(content)
+    ids, told = run(f"d/{name}")
+    assert ids == [f"d/{name}:{row}" for row in good]
+    assert [item.row for item in told] == bad
 
 
 def test_a_deep_line_is_one_bad_line() -> None:
@@ -129,6 +141,6 @@ def test_a_pattern_cannot_leave_its_folder() -> None:
 def test_a_bomb_of_text_is_refused_by_size() -> None:
     with Path("d/huge.txt").open("wb") as file:
         file.truncate(5_000_000_000)
-    ids, told = run("d", max_bytes=1_000_000)
+    ids, told = run("d", max_text=1_000_000)
     assert ids == ["d/good.txt"]
     assert "1,000,000" in told[0].reason

@@ -74,7 +74,11 @@ BAD: list[tuple[Any, str | None, str]] = [
     ({"text": "x"}, None, "the id in column 'id' is empty"),
     ({"id": [1], "text": "x"}, None, "the id in column 'id' is [1], not a string or whole number"),
     ({"id": 1.5, "text": "x"}, None, "the id in column 'id' is 1.5, not a string or whole number"),
-    ({"id": 13, "text": "x" * 51}, "13", "over-long: 51 characters, where 50 is the limit of one text"),
+    (
+        {"id": 13, "text": "x" * 51},
+        "13",
+        "over-long: 51 characters, where 50 is the limit of one text (--max-text)",
+    ),
     ([1], None, "item 14 is neither an object nor a string"),
 ]
 
@@ -104,14 +108,15 @@ def test_bad_rows_of_a_csv() -> None:
         2: (None, "line 3: 1 fields where the header has 2"),
         3: (None, "the id in column 'id' is empty"),
         4: ("4", "no text in 'text'"),
-        5: ("5", "over-long: 30 characters, where 20 is the limit of one text"),
+        5: ("5", "over-long: 30 characters, where 20 is the limit of one text (--max-text)"),
     }
 
 
 def test_over_long_files_and_lines() -> None:
     Path("a.txt").write_text("x" * 21)
     assert Run("a.txt", max_text=20).skipped[0].reason.startswith("over-long: 21 characters")
-    assert Run("a.txt", max_text=20, bulk=False).ids == ["a.txt"]
+    with pytest.raises(InputError, match=r"over-long: 21 characters.*--max-text"):
+        Run("a.txt", max_text=20, bulk=False)
     run = Run("-", stdin=b"ab\n" + b"x" * 21 + b"\ncd", max_text=20)
     assert [(record.id, record.text) for record in run.records] == [("-:1", "ab"), ("-:3", "cd")]
     assert list(run.why) == [2]

@@ -17,6 +17,7 @@ from textkin.cli.bulk_progress import shown
 from textkin.cli.fetching import begin, load_with_bar
 from textkin.cli.money import spent_lines, telling_at_a_stop
 from textkin.cli.output import counted, say, talk, write_object
+from textkin.cli.reports import SkipTeller
 from textkin.errors import (
     BudgetError,
     EngineError,
@@ -61,6 +62,7 @@ def run_bulk(
     if where == "ray" and base_url is not None:
         raise click.UsageError("--base-url goes with --engine local: a server is asked from here")
     name = _name if verbose else None
+    teller = SkipTeller(verbose)
     spend = Spend(budget)
     with _telling_how_to_go_on(out is not None) as began, telling_at_a_stop(spend), spend.counting():
         begin(spend, model)
@@ -84,6 +86,7 @@ def run_bulk(
                         stop=stop.event,
                         progress=_both(began, show),
                         on_reject=name,
+                        on_note=teller.note,
                         on_fidelity=lambda found: talk(f"measured before the first file is written: {found}"),
                         stdin=stdin,
                     )
@@ -96,6 +99,7 @@ def run_bulk(
                         stop=stop.event,
                         progress=_both(began, show),
                         on_reject=name,
+                        on_note=teller.note,
                         stdin=stdin,
                     )
     if as_json:

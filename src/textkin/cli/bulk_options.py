@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from textkin.cli.options import WORDS, read_options_of
-from textkin.text.options import ReadOptions
 
 if TYPE_CHECKING:
     from textkin.jobs.bulk.report import BulkOptions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _NAMES: Final = (
-    *("columns", "no_text", "dtype", "dimensions", "shard_rows", "resume", "retry_refused", "strict", "max_text"),
+    *("columns", "no_text", "dtype", "dimensions", "shard_rows", "resume", "retry_refused", "strict"),
     *("engine", "address", "workers", "batch_tokens", "rank", "world", "progress"),
 )
 
@@ -57,14 +56,6 @@ def bulk_options(command: _Command) -> _Command:
                 type=click.IntRange(min=1),
                 metavar="N",
                 help="Rows of a file. [default: 16,384; fewer for long vectors]",
-            ),
-            click.option(
-                "--max-text",
-                type=click.IntRange(min=1),
-                metavar="N",
-                default=10_000_000,
-                show_default=True,
-                help="Characters of a text; a longer one is set aside.",
             ),
             click.option("--strict", is_flag=True, help="Stop at the first row that can't be used."),
             click.option(
@@ -120,19 +111,11 @@ def take_bulk_options(given: dict[str, Any], *, ledger: bool) -> BulkOptions:
     """What they say; those of the engine stay in ``given``."""
     from textkin.jobs.bulk.report import BulkOptions
 
-    read = read_options_of(given)
     rank, world = given.pop("rank"), given.pop("world")
     if (rank is None) != (world is None):
         raise click.UsageError("--rank and --world go together")
     return BulkOptions(
-        read=ReadOptions(
-            text_column=read.text_column,
-            id_column=read.id_column,
-            encoding=read.encoding,
-            include=read.include,
-            exclude=read.exclude,
-            max_text=given.pop("max_text"),
-        ),
+        read=read_options_of(given),
         columns=given.pop("columns"),
         text=not given.pop("no_text"),
         dtype=given.pop("dtype"),

@@ -108,7 +108,7 @@ def embed(
     start = time.monotonic()
     spend = Spend(budget)
     with skips(verbose) as on_skip:
-        records = list(read_inputs(paths, options=read_options_of(options), on_skip=on_skip))
+        records = list(read_inputs(paths, options=read_options_of(options), on_skip=on_skip, on_note=on_skip.note))
     if not records:
         raise InputError(f"no text found in {', '.join(paths)}, so there is nothing to write")
     texts = [record.text for record in records]

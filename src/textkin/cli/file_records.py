@@ -78,6 +78,7 @@ def read_files(
                 paths,
                 options=options,
                 on_skip=on_skip,
+                on_note=on_skip.note,
                 on_row=lambda name, values, _: rows.__setitem__(name, values),
             )
         )

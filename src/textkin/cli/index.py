@@ -19,7 +19,7 @@ from textkin.cli.options import (
     read_options_of,
     server_option,
 )
-from textkin.cli.output import counted, json_option, say, talk, write_object
+from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_lines, index_report_row, skips, tell_losses, tell_stopped
 from textkin.stores.resolve import without_password
 
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 @click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
 @engine_options
 @budget_options
-@click.option(
-    "--verbose", "-v", is_flag=True, help="Name everything that is skipped, and encodings that were guessed."
-)
+@click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped.")
 @json_option
 def index(
     paths: tuple[str, ...],
@@ -85,16 +83,18 @@ def index(
         try:
             with bar("indexing") as progress:
                 report = collection.add_files(
-                    paths, options=options, keep_missing=keep_missing, progress=progress, on_skip=on_skip
+                    paths,
+                    options=options,
+                    keep_missing=keep_missing,
+                    progress=progress,
+                    on_skip=on_skip,
+                    on_note=on_skip.note,
                 )
         except KeyboardInterrupt:
             tell_stopped(place, collection.count(), ledger=not no_ledger)
             raise click.exceptions.Exit(INTERRUPTED) from None
         records = collection.count()
         spent = collection.spend.spent()
-    if verbose:
-        for path, encoding in report.guessed:
-            talk(f"{path}: its encoding was guessed: {encoding}")
     tell_losses(report)
     shown = without_password(place)
     skipped = {"skipped": on_skip.skipped, "failed": on_skip.failed}

@@ -183,6 +183,19 @@ def engine_options(command: _Command) -> _Command:
 def read_options(command: _Command) -> _Command:
     """How files become records; the command passes what it gets of these to `read_options_of`."""
     for option in (
+        click.option(
+            "--max-text",
+            type=click.IntRange(min=1),
+            metavar="N",
+            default=10_000_000,
+            show_default=True,
+            help="Characters of a text; a row or file with a longer one is set aside.",
+        ),
+        click.option(
+            "--header/--no-header",
+            default=None,
+            help="Whether the first line of a CSV names its columns; without: column_1 … [default: by its looks]",
+        ),
         click.option("--encoding", metavar="E", help="Of all files. [default: detected]"),
         click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out these files or folders."),
         click.option("--include", metavar="PATTERN", multiple=True, help="Take only these files from folders."),
@@ -209,4 +222,6 @@ def read_options_of(given: dict[str, Any]) -> ReadOptions:
         encoding=given["encoding"],
         include=tuple(given["include"]),
         exclude=tuple(given["exclude"]),
+        header=given["header"],
+        max_text=given["max_text"],
     )

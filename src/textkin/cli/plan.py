@@ -80,7 +80,7 @@ def plan(
         with skips(verbose) as on_skip, bar("counting") as progress:
             made = plan_embedding(
                 planned,
-                read_inputs(paths, options=read_options_of(reading), on_skip=on_skip),
+                read_inputs(paths, options=read_options_of(reading), on_skip=on_skip, on_note=on_skip.note),
                 ledger,
                 passages=passages,
                 keep_ledger=not no_ledger,

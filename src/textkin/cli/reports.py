@@ -26,6 +26,7 @@ class SkipTeller:
     def __init__(self, verbose: bool) -> None:
         self._verbose = verbose
         self._first: list[Skipped] = []
+        self._notes = 0
         self.skipped = 0
         self.failed = 0
 
@@ -38,6 +39,14 @@ class SkipTeller:
             talk(_skip_line(item))
         elif len(self._first) < _NAMED:
             self._first.append(item)
+
+    def note(self, path: str, what: str) -> None:
+        """What was decided about a file and could be otherwise, on stderr: the first twenty, or all if verbose."""
+        self._notes += 1
+        if self._verbose or self._notes <= _NAMED:
+            talk(f"note: {path}: {what}")
+        elif self._notes == _NAMED + 1:
+            talk("note: … and more files; --verbose names them all")
 
     def tell(self) -> None:
         """Name what has not been named yet."""

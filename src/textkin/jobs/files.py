@@ -10,7 +10,7 @@ from typing import BinaryIO
 from textkin.jobs.indexing import IndexReport, index
 from textkin.ledger import Ledger
 from textkin.text.files import source_of
-from textkin.text.options import OnSkip, ReadOptions, Skipped, Unread, ignore_skip
+from textkin.text.options import OnNote, OnSkip, ReadOptions, Skipped, Unread, ignore_note, ignore_skip
 from textkin.text.read import read_inputs
 from textkin.types import Model, Progress, Record, Store
 
@@ -28,6 +28,7 @@ def index_files(
     keep_missing: bool = False,
     progress: Progress | None = None,
     on_skip: OnSkip = ignore_skip,
+    on_note: OnNote = ignore_note,
     on_stored: Callable[[Sequence[str]], None] | None = None,
     stdin: BinaryIO | None = None,
 ) -> IndexReport:
@@ -40,18 +41,22 @@ def index_files(
     sources = [source_of(path) for path in listed]
     skipped: list[Skipped] = []
     unread = Unread()
-    guessed: list[tuple[str, str]] = []
+    notes: list[tuple[str, str]] = []
 
     def note_skip(one: Skipped) -> None:
         skipped.append(one)
         unread.add(one)
         on_skip(one)
 
+    def note(path: str, what: str) -> None:
+        notes.append((path, what))
+        on_note(path, what)
+
     stream = read_inputs(
         listed,
         options=options,
         on_skip=note_skip,
-        on_note=lambda path, encoding: guessed.append((path, encoding)),
+        on_note=note,
         stdin=stdin,
     )
     records, total = _counted(stream)
@@ -68,7 +73,7 @@ def index_files(
         on_stored=on_stored,
     )
     report.skipped = skipped
-    report.guessed = guessed
+    report.notes = notes
     return report
 
 

@@ -44,7 +44,7 @@ class IndexReport:
             stays as it was), and indexing again tries it again.
         seconds: wall-clock time.
         skipped: files and rows that gave no record, with the reason.
-        guessed: files whose encoding was guessed, with the guess.
+        notes: files of which something was decided that could be otherwise, such as a guessed encoding, and what.
     """
 
     added: int = 0
@@ -60,7 +60,7 @@ class IndexReport:
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     skipped: list[Skipped] = field(default_factory=list)
-    guessed: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def stored(self) -> int:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO, TypeAlias
 
 from textkin.errors import FileReadError, InputError
-from textkin.text.tables import BadRow, Columns, Row, Rows, Table
+from textkin.text.csv_header import HEAD, find_beginning, unnamed
+from textkin.text.csv_rows import CsvRow, quotes_are_signs, rows_of
+from textkin.text.decode import is_damaged, mended
+from textkin.text.options import ReadOptions
+from textkin.text.tables import BadRow, Columns, Row, Rows, Table, damaged_row
 from textkin.types import Scalar
 
 Open: TypeAlias = Callable[[], contextlib.AbstractContextManager[TextIO]]
-_HEAD = 65_536
-_LARGEST_FIELD = 2**31 - 1
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,17})?(?:[eE][+-][0-9]{1,3})?")
 _TRUTH = {"true": True, "false": False}
 _NOTHING = frozenset({"", "nan", "NaN", "NAN"})
 
 
-def csv_table(open_text: Open, name: str, tabs: bool) -> Table:
+def csv_table(open_text: Open, name: str, tabs: bool, options: ReadOptions, damaged: str = "") -> Table:
     """Find delimiter and header; a pass over the whole file, that types columns, is made only where it is needed.
 
     A column is typed as a whole: integers when every cell is one written plainly (no leading zero or plus, at most
@@ -32,29 +33,56 @@ def csv_table(open_text: Open, name: str, tabs: bool) -> Table:
     Args:
         open_text: opens the file from its start, line ends untranslated.
         tabs: the delimiter is known to be a tab.
+        damaged: the encoding that some bytes don't fit, see `decode.MARK`; rows with such are named.
 
     Raises:
-        InputError: no header.
-        FileReadError: a quote that is never closed; here, or while rows are read.
+        InputError: no header, or a first line that may be a header or not.
+        FileReadError: a header that is not CSV.
     """
-    if csv.field_size_limit() < _LARGEST_FIELD:
-        csv.field_size_limit(_LARGEST_FIELD)
     with open_text() as file:
-        delimiter = "\t" if tabs else _delimiter(file.read(_HEAD))
+        wanted = {
+            *options.text_columns,
+            *(options.columns or ()),
+            *([] if options.id_column is None else [options.id_column]),
+        }
+        begins = find_beginning(file.read(HEAD), name, tabs, options.header, wanted)
+    read = functools.partial(rows_of, delimiter=begins.delimiter, options=options, above=begins.above)
+    quotes = True
     with open_text() as file:
-        header = _header(_cells(file, delimiter, name), name)
-    file_of_rows = _File(open_text, delimiter, name, header)
-    return Table(header, file_of_rows.texts, file_of_rows.read)
+        first = _first(read(file, width=None, quotes=True), name)
+    if begins.delimiter == "\t":
+        with open_text() as file:
+            quotes = not quotes_are_signs(file, options, len(first), begins.above)
+    if not quotes:
+        with open_text() as file:
+            first = _first(read(file, width=None, quotes=False), name)
+    header = _header(first) if begins.named else tuple(unnamed(at) for at in range(1, len(first) + 1))
+
+    @contextlib.contextmanager
+    def rows() -> Iterator[Iterator[CsvRow]]:
+        with open_text() as file:
+            every = read(file, width=len(header), quotes=quotes)
+            if begins.named:
+                next(every)
+            yield every
+
+    notes = (*begins.notes, *(_damaged_names(first, damaged) if begins.named and damaged else ()))
+    file_of_rows = _File(rows, header, damaged)
+    return Table(header, file_of_rows.texts, file_of_rows.read, notes)
 
 
 class _File:
     """A CSV whose delimiter and header are known."""
 
-    def __init__(self, open_text: Open, delimiter: str, name: str, header: tuple[str, ...]) -> None:
-        self._open = open_text
-        self._delimiter = delimiter
-        self._name = name
+    def __init__(
+        self,
+        rows: Callable[[], contextlib.AbstractContextManager[Iterator[CsvRow]]],
+        header: tuple[str, ...],
+        damaged: str,
+    ) -> None:
+        self._open = rows
         self._header = header
+        self._damaged = damaged
         self._kinds: dict[str, _Type] = {}
 
     def texts(self) -> tuple[str, ...]:
@@ -97,6 +125,8 @@ class _File:
         for number, cells in self._fitting():
             if isinstance(cells, BadRow):
                 yield number, cells
+            elif self._damaged and any(is_damaged(cells[at]) for at, _, _ in picked):
+                yield number, damaged_row({column: cells[at] for at, column, _ in picked}, self._damaged)
             elif whole:
                 yield number, dict(zip(self._header, cells, strict=False))
             else:
@@ -105,14 +135,15 @@ class _File:
     def _fitting(self) -> Iterator[tuple[int, list[str] | BadRow]]:
         """Each row's number and its cells, at least as many as the header has."""
         width = len(self._header)
-        with self._open() as file:
-            rows = _cells(file, self._delimiter, self._name)
-            next(rows)
-            for number, (line, cells) in enumerate(rows, start=1):
+        with self._open() as rows:
+            for number, (first, last, cells) in enumerate(rows, start=1):
                 if isinstance(cells, str):
-                    yield number, BadRow(f"line {line}: {cells}")
+                    yield number, BadRow(f"{_lines(first, last)}: {cells}")
                 elif len(cells) < width or any(cells[width:]):
-                    yield number, BadRow(f"line {line}: {len(cells)} fields where the header has {width}")
+                    yield (
+                        number,
+                        BadRow(f"{_lines(first, last)}: {len(cells)} fields where the header has {width}"),
+                    )
                 else:
                     yield number, cells
 
@@ -167,57 +198,33 @@ def typed(cell: str) -> Scalar:
     return column.of(cell)
 
 
-def _cells(file: TextIO, delimiter: str, name: str) -> Iterator[tuple[int, list[str] | str]]:
-    """The line that each row starts in, and its cells or what is wrong with it; empty lines are left out."""
-    reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if "unexpected end of data" in str(error):
-                raise FileReadError(
-                    f"{name}: a quote that opens in the row at line {line} is never closed, so everything after "
-                    "it is one field; close it or double it"
-                ) from error
-            yield line, f"not valid CSV: {error}"
-            continue
-        if cells:
-            yield line, cells
+def _lines(first: int, last: int) -> str:
+    return f"line {first}" if first == last else f"lines {first} to {last}"
 
 
-def _header(rows: Iterator[tuple[int, list[str] | str]], name: str) -> tuple[str, ...]:
-    first = next(rows, None)
-    if first is None:
+def _damaged_names(names: Sequence[str], encoding: str) -> Iterator[str]:
+    for name in names:
+        if is_damaged(name):
+            yield f"the name of its column {mended(name)[0]!r} is not {encoding}"
+
+
+def _first(rows: Iterator[CsvRow], name: str) -> list[str]:
+    row = next(rows, None)
+    if row is None:
         raise InputError(f"{name} is empty; expected a first line with the names of the columns")
-    line, cells = first
+    first, last, cells = row
     if isinstance(cells, str):
-        raise FileReadError(f"{name}, line {line}, which should name the columns: {cells}")
+        raise FileReadError(f"{name}, {_lines(first, last)}, which should name the columns: {cells}")
+    return cells
+
+
+def _header(cells: Sequence[str]) -> tuple[str, ...]:
+    """Names, each its own: several columns of one name are counted, so that none is taken for the other."""
+    bare = [mended(cell.strip())[0] or unnamed(number) for number, cell in enumerate(cells, start=1)]
     names: list[str] = []
-    for number, cell in enumerate(cells, start=1):
-        base = cell.strip() or f"column {number}"
-        column, copy = base, 2
-        while column in names:
-            column, copy = f"{base} ({copy})", copy + 1
-        names.append(column)
+    for column in bare:
+        name, copy = column, 1
+        while name in names or (bare.count(column) > 1 and name == column):
+            name, copy = f"{column} ({copy})", copy + 1
+        names.append(name)
     return tuple(names)
-
-
-def _delimiter(head: str) -> str:
-    """The sign that cuts the first rows into the same number of fields, more than one; else none at all."""
-    best, best_rank = "\x1f", (0.0, 0)
-    for delimiter in ",;\t|":
-        rows: list[int] = []
-        with contextlib.suppress(csv.Error):
-            sample = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, skipinitialspace=True)
-            rows.extend(len(cells) for cells in sample if cells)
-        # The last row may be cut off by the end of the sample.
-        rows = rows[:-1] if len(head) >= _HEAD and len(rows) > 2 else rows
-        if not rows or rows[0] < 2:
-            continue
-        rank = (sum(width == rows[0] for width in rows) / len(rows), rows[0])
-        if rank > best_rank:
-            best, best_rank = delimiter, rank
-    return best

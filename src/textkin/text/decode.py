@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -13,6 +14,9 @@ from textkin.errors import InputError
 _HEAD = 8192
 _SAMPLE = 65_536
 _BLOCK = 1 << 20
+_BEFORE = 1024
+_SHOWN_LINES = 10
+_SHOWN_BYTES = 4
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -42,6 +46,17 @@ _DECLARED = re.compile(
     rb"""|\A(?:[^\n]*\n)?[ \t\f]*\#.*?coding[:=][ \t]*([-\w.]+)""",
     re.IGNORECASE,
 )
+MARK = "textkin.mark"
+"""The error handler that puts each byte which can't be decoded aside as a lone surrogate: U+DC00 and its value."""
+_MARKED = re.compile("[\udc00-\udcff]")
+_UTF8_SHARE = 0.5
+"""Of what lies beyond ASCII, the share of whole UTF-8 characters from which on a file is UTF-8. In files that are
+not, such sequences come about by chance: up to 0.3 in Chinese, Japanese or Cyrillic multi-byte code."""
+_CHANCE = 0.05
+"""The same share in files of one byte a character: under 0.02, whatever the language."""
+_TOLERATED = 0.05
+"""Of what lies beyond ASCII, the share that may be damaged in a file whose encoding was guessed."""
+_ONE_BYTE = re.compile(r"cp125\d|cp874|koi8|mac_|iso8859|latin", re.IGNORECASE)
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\b\x1a\x1b")) + b"\x7f"
 _WESTERN = frozenset(
     "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞßàáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿŠšŽžŒœŸ"
@@ -55,10 +70,22 @@ _LIKELY = (
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How to decode a file; ``guessed`` when neither the user nor the file itself says so."""
+    """How to decode a file.
+
+    Attributes:
+        name: as Python calls it.
+        guessed: neither the user nor the file itself says so.
+        damaged: some bytes can't be decoded by it: decode with `errors`, look with `damage`.
+    """
 
     name: str
     guessed: bool
+    damaged: bool = False
+
+    @property
+    def errors(self) -> str:
+        """How Python has to treat what can't be decoded."""
+        return MARK if self.damaged else "strict"
 
 
 def check_encoding(name: str | None) -> None:
@@ -82,6 +109,11 @@ def marked(head: bytes) -> str | None:
     return next((name for mark, name in _BOMS if head.startswith(mark)), None)
 
 
+def says_other(head: bytes) -> bool:
+    """Whether a file's beginning says that it is no plain UTF-8: by a mark, or by its NUL bytes."""
+    return bool(marked(head) or _wide(head))
+
+
 def binary_reason(head: bytes) -> str | None:
     """Why these first bytes are not text; None when they may be."""
     if marked(head):
@@ -97,34 +129,120 @@ def binary_reason(head: bytes) -> str | None:
     return None
 
 
-def detect(blocks: Callable[[], Iterable[bytes]], encoding: str | None = None) -> Encoding | None:
-    """Find an encoding that decodes everything.
+def detect(
+    blocks: Callable[[], Iterable[bytes]], encoding: str | None = None, rows: bool = False
+) -> Encoding | None:
+    """Find the encoding of a whole file; the same bytes give the same, however they are cut into blocks.
 
-    In this order: byte order mark; ``encoding``; UTF-8; what the file declares (HTML, XML, Python); a guess.
+    In this order: byte order mark; ``encoding``; UTF-8, also where some bytes are damaged; what the file declares
+    (HTML, XML, Python); a guess. A file counts as damaged UTF-8, not as another encoding, when at least half of
+    what lies beyond ASCII is whole UTF-8 characters, or more than chance can have made.
 
     Args:
         blocks: gives the whole content again at each call, in blocks of any size.
         encoding: the user's choice.
+        rows: the content is a table, whose damaged rows can be left out: then the user's choice always fits.
 
     Returns:
         None when the byte order mark's encoding, or the user's, does not fit the content.
     """
     head = _first(blocks(), _SAMPLE)
-    said = marked(head) or encoding
-    if said:
-        return Encoding(said, False) if _fits(blocks(), said) else None
+    mark = marked(head)
+    if mark or encoding:
+        name = mark or encoding or ""
+        beyond, bad = _count(blocks(), name, every=mark not in (None, "utf-8-sig"))
+        fits = not bad or mark == "utf-8-sig" or (rows and not mark) or beyond >= bad
+        return Encoding(name, False, bad > 0) if fits else None
     wide = _wide(head)
     if wide:
-        return Encoding(wide, True) if _fits(blocks(), wide) else None
-    if _fits(blocks(), "utf-8"):
+        beyond, bad = _count(blocks(), wide, every=True)
+        return Encoding(wide, True, bad > 0) if bad <= _TOLERATED * beyond else None
+    beyond, bad = _count(blocks(), "utf-8")
+    if not bad:
         return Encoding("utf-8", False)
+    share = beyond / (beyond + bad)
+    if share >= _UTF8_SHARE:
+        return Encoding("utf-8", False, damaged=True)
     declared = _declared(head)
-    if declared and _fits(blocks(), declared):
-        return Encoding(declared, False)
-    for name in _guesses(_around_trouble(blocks())):
-        if _fits(blocks(), name):
-            return Encoding(name, True)
-    return Encoding("latin-1", True)
+    found = _fitting(blocks, [declared], guessed=False) if declared else None
+    found = found or _fitting(blocks, _guesses(_around_trouble(blocks())), guessed=True)
+    if share > _CHANCE and (found is None or _ONE_BYTE.match(found.name)):
+        return Encoding("utf-8", False, damaged=True)
+    return found or Encoding("latin-1", True)
+
+
+def guess_note(encoding: str) -> str:
+    """What is told of a file whose encoding was guessed."""
+    return f"it is not UTF-8; its encoding was guessed: {encoding} (--encoding says otherwise)"
+
+
+def damage(text: str) -> str:
+    """The first bytes of a text, decoded with `MARK`, that could not be decoded; empty for none."""
+    if text.isascii():
+        return ""
+    return ", ".join(f"0x{ord(sign) - 0xDC00:02X}" for sign in _MARKED.findall(text)[:_SHOWN_BYTES])
+
+
+def is_damaged(text: str) -> bool:
+    """Whether a text, decoded with `MARK`, holds bytes that could not be decoded."""
+    return not text.isascii() and _MARKED.search(text) is not None
+
+
+def mended(text: str) -> tuple[str, str]:
+    """A text with U+FFFD for each run of damaged bytes, and where they are, for people; empty for nowhere."""
+    lines: list[int] = []
+    line, seen = 1, 0
+    for found in _MARKED.finditer(text):
+        line += text.count("\n", seen, found.start())
+        seen = found.start()
+        if not lines or lines[-1] != line:
+            lines.append(line)
+    if not lines:
+        return text, ""
+    shown = ", ".join(f"{line:,}" for line in lines[:_SHOWN_LINES])
+    more = f" and {len(lines) - _SHOWN_LINES:,} more" if len(lines) > _SHOWN_LINES else ""
+    return re.sub(f"{_MARKED.pattern}+", "\ufffd", text), f"{'line' if len(lines) == 1 else 'lines'} {shown}{more}"
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(MARK, _mark)
+
+
+def _count(blocks: Iterable[bytes], encoding: str, every: bool = False) -> tuple[int, int]:
+    """Characters beyond ASCII (or all) that an encoding gives, and bytes that it can't decode."""
+    decoder = codecs.getincrementaldecoder(encoding)(MARK)
+    good = bad = 0
+    for block in itertools.chain(blocks, [None]):
+        text = decoder.decode(b"", final=True) if block is None else decoder.decode(block)
+        damaged = 0 if text.isascii() else len(_MARKED.findall(text))
+        beyond = len(text) if every or text.isascii() else len(text) - len(text.encode("ascii", "ignore"))
+        good += (beyond if every or not text.isascii() else 0) - damaged
+        bad += damaged
+    return good, bad
+
+
+def _fitting(blocks: Callable[[], Iterable[bytes]], names: Iterable[str], guessed: bool) -> Encoding | None:
+    """The first that decodes everything, or nearly everything where several bytes make a character."""
+    nearly: Encoding | None = None
+    tried: set[str] = set()
+    for name in names:
+        if name in tried:
+            continue
+        tried.add(name)
+        beyond, bad = _count(blocks(), name)
+        if not bad:
+            return Encoding(name, guessed)
+        if bad > _TOLERATED * beyond:
+            continue
+        if not _ONE_BYTE.match(name):  # a wrong one would fail at far more places
+            return Encoding(name, guessed, damaged=True)
+        nearly = nearly or Encoding(name, guessed, damaged=True)
+    return nearly
 
 
 def read_blocks(file: BinaryIO) -> Iterable[bytes]:
@@ -140,17 +258,6 @@ def _wide(head: bytes) -> str | None:
     if len(head) < 4 or max(even, odd) < len(head) * 0.35 or min(even, odd) > len(head) * 0.02:
         return None
     return "utf-16-le" if odd > even else "utf-16-be"
-
-
-def _fits(blocks: Iterable[bytes], encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)("strict")
-    try:
-        for block in blocks:
-            decoder.decode(block)
-        decoder.decode(b"", final=True)
-    except UnicodeError:
-        return False
-    return True
 
 
 def _declared(head: bytes) -> str | None:
@@ -180,21 +287,27 @@ def _first(blocks: Iterable[bytes], size: int) -> bytes:
 def _around_trouble(blocks: Iterable[bytes]) -> bytes:
     """The stretch that starts shortly before the first byte beyond ASCII: that is where an encoding shows."""
     kept = b""
-    for block in blocks:
-        kept = kept[-1024:] + block
+    stream = iter(blocks)
+    for block in stream:
+        kept = kept[-_BEFORE:] + block
         found = re.search(rb"[\x80-\xff]", kept)
         if found:
-            return kept[max(0, found.start() - 1024) :][:_SAMPLE]
+            kept = kept[max(0, found.start() - _BEFORE) :]
+            return kept[:_SAMPLE] if len(kept) >= _SAMPLE else kept + _first(stream, _SAMPLE - len(kept))
     return kept
 
 
-def _guesses(sample: bytes) -> list[str]:
-    if _is_western(sample):
-        return ["cp1252"]
-    from charset_normalizer import from_bytes
+def _guesses(sample: bytes) -> Iterator[str]:
+    if not _is_western(sample):
+        from charset_normalizer import from_bytes
 
-    best = from_bytes(sample, cp_isolation=list(_LIKELY)).best()
-    return [best.encoding, "cp1252"] if best else ["cp1252"]
+        half = sample.rfind(b"\n", 0, len(sample) // 2) + 1 or len(sample) // 2
+        # A damaged byte rules out the encoding of all the rest, so that the halves are asked too.
+        for part in (sample, sample[:half], sample[half:]):
+            best = from_bytes(part, cp_isolation=list(_LIKELY)).best()
+            if best:
+                yield best.encoding
+    yield "cp1252"
 
 
 def _is_western(sample: bytes) -> bool:

@@ -2,58 +2,68 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TextIO, TypeAlias
 
 from textkin.errors import FileReadError, InputError
-from textkin.text.tables import BadRow, Columns, Row, Rows, Table, plain_scalar
+from textkin.text.json_stream import Document, parse, rows_in
+from textkin.text.options import ReadOptions
+from textkin.text.tables import BadRow, Columns, Row, Rows, Table, damaged_row, holds_damage, plain_scalar
 
+Open: TypeAlias = Callable[[], contextlib.AbstractContextManager[TextIO]]
 _LOOK = 1000
 """Rows that are looked at to learn the columns."""
 
 
-def jsonl_table(lines: Iterable[tuple[int, str | bytes | BadRow]], name: str) -> Table:
+def jsonl_table(lines: Iterable[tuple[int, str | bytes | BadRow]], name: str, damaged: str = "") -> Table:
     """One row a line, numbered by line; a line that is not one is named, and the rest goes on.
 
+    Args:
+        damaged: the encoding that some bytes of lines which are decoded already don't fit, see `decode.MARK`.
+
     Raises:
+        FileReadError: none of the first lines can be read.
         InputError: not one of the first lines is an object or a string.
     """
-    table = _table(_parsed(lines))
+    table = _table(_parsed(lines, damaged), None, name)
     if not table.columns:
         raise InputError(f"{name} holds no JSON objects; expected one a line")
     return table
 
 
-def json_table(text: str, name: str) -> Table:
-    """A list of objects or strings, or an object with one such list in it.
+def json_table(open_text: Open, document: Document, name: str, options: ReadOptions, damaged: str = "") -> Table:
+    """A list of objects or strings, an object with one such list in it, or such values behind each other.
+
+    Args:
+        open_text: opens the file from its start; it has to stay until the rows are read.
+        document: what `look_at` found.
+        damaged: the encoding that some bytes don't fit, see `decode.MARK`; rows with such are named.
 
     Raises:
-        FileReadError: not valid JSON.
+        FileReadError: none of its first items can be read.
         InputError: no such list.
     """
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FileReadError(f"{name} is not valid JSON: {error}") from error
-    items = content if isinstance(content, list) else None
-    if isinstance(content, dict):
-        lists = [value for value in content.values() if isinstance(value, list) and value and _is_row(value[0])]
-        items = lists[0] if len(lists) == 1 else None
-    if items is None or not any(_is_row(item) for item in items):
+    table = None
+    if document.kind in ("array", "member", "values", "object"):
+        table = _table(
+            _checked(enumerate(_rows(open_text, document, options), start=1), damaged), document.count, name
+        )
+    if table is None or not table.columns:
         raise InputError(
             f"{name} holds no list of records; expected a list of objects or of strings, or an "
             "object with one such list"
         )
-    return _table(_checked(enumerate(items, start=1)), len(items))
+    return table
 
 
-def _is_row(value: Any) -> bool:
-    return isinstance(value, dict | str)
+def _rows(open_text: Open, document: Document, options: ReadOptions) -> Iterator[Any]:
+    with open_text() as file:
+        yield from rows_in(file, document, options)
 
 
-def _parsed(lines: Iterable[tuple[int, str | bytes | BadRow]]) -> Iterator[Row]:
+def _parsed(lines: Iterable[tuple[int, str | bytes | BadRow]], damaged: str) -> Iterator[Row]:
     for number, line in lines:
         if isinstance(line, BadRow):
             yield number, line
@@ -61,19 +71,23 @@ def _parsed(lines: Iterable[tuple[int, str | bytes | BadRow]]) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line.decode("utf-8") if isinstance(line, bytes) else line)
+            value = parse(line.decode("utf-8") if isinstance(line, bytes) else line)
         except UnicodeDecodeError as error:
             yield number, BadRow(f"line {number} is not UTF-8: {error.reason} at byte {error.start + 1}")
             continue
         except (ValueError, RecursionError) as error:
             yield number, BadRow(f"line {number} is not valid JSON: {error}")
             continue
-        yield from _checked([(number, value)])
+        yield from _checked([(number, value)], damaged)
 
 
-def _checked(items: Iterable[tuple[int, Any]]) -> Iterator[Row]:
+def _checked(items: Iterable[tuple[int, Any]], damaged: str) -> Iterator[Row]:
     for number, value in items:
-        if isinstance(value, str):
+        if isinstance(value, BadRow):
+            yield number, BadRow(f"item {number}: {value.reason}")
+        elif damaged and holds_damage(value):
+            yield number, damaged_row(value if isinstance(value, dict) else {"text": value}, damaged)
+        elif isinstance(value, str):
             yield number, {"text": value}
         elif isinstance(value, dict):
             yield number, value
@@ -81,8 +95,12 @@ def _checked(items: Iterable[tuple[int, Any]]) -> Iterator[Row]:
             yield number, BadRow(f"item {number} is neither an object nor a string")
 
 
-def _table(rows: Iterator[Row], count: int | None = None) -> Table:
+def _table(rows: Iterator[Row], count: int | None, name: str) -> Table:
     first = list(itertools.islice(rows, _LOOK))
+    bad = [row.reason for _, row in first if isinstance(row, BadRow)]
+    if bad and len(bad) == len(first):
+        more = f"; nor can {len(bad) - 1:,} more" if len(bad) > 1 else ""
+        raise FileReadError(f"{name}: {bad[0]}{more}. Nothing in it could be read")
     kinds: dict[str, set[bool]] = {}
     for _, values in first:
         if isinstance(values, dict):

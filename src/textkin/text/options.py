@@ -21,14 +21,16 @@ class ReadOptions:
             A file that is included by pattern is read as text whatever its suffix.
         exclude: patterns of files and folders to leave out of folders and globs.
         hidden: also take files and folders whose name starts with a dot.
-        max_bytes: largest file that may become one record (tables may have any size).
+        header: whether the first row of a CSV names its columns; None decides by what the rows look like, and
+            refuses a file where that can't be told. Without names the columns are ``column_1``, ``column_2`` …
+        max_text: the most characters of a text; a row or a file with a longer one is named and left out, before
+            it is built.
         columns: which columns a table's rows carry beside text and id, by their exact names; None takes all.
             What is not asked for is not read from Parquet, and costs a CSV no pass that types it.
         bulk: for jobs that run for days over any number of rows, where no bad row may end the run and nothing
             may grow with the rows. Then each row of a table (a blank line is none) gives one record or one
             `Skipped` with its number; an id that is missing or can't be one is such a bad row, ids are not checked
             for being unique, a text must be a string (or bytes that are UTF-8), and values come as `OnTable` says.
-        max_text: in a bulk job, the most characters of a text; a longer one is a bad row.
     """
 
     text_column: str | tuple[str, ...] | None = None
@@ -37,10 +39,10 @@ class ReadOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     hidden: bool = False
-    max_bytes: int = 50_000_000
+    header: bool | None = None
+    max_text: int = 10_000_000
     columns: tuple[str, ...] | None = None
     bulk: bool = False
-    max_text: int = 10_000_000
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -105,7 +107,8 @@ class Unread:
 
 OnSkip: TypeAlias = Callable[[Skipped], None]
 OnNote: TypeAlias = Callable[[str, str], None]
-"""Called with (path, encoding) for each file whose encoding had to be guessed."""
+"""Called with (path, what) where something was decided about a file that could be otherwise: its encoding was
+guessed, some of its bytes could not be decoded, its first line is no header. ``what`` is for people."""
 
 OnRow: TypeAlias = Callable[[str, Mapping[str, Any], tuple[str, int]], None]
 """Called with (id, values as they were read, (input, row)) just before each record of a table.
@@ -145,5 +148,5 @@ def ignore_table(name: str, types: Mapping[str, Any]) -> None:
     """Take no notice."""
 
 
-def ignore_note(path: str, encoding: str) -> None:
+def ignore_note(path: str, what: str) -> None:
     """Take no notice."""

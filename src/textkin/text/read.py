@@ -15,6 +15,7 @@ from textkin.text.files import parse_argument
 from textkin.text.found import Argument, Found
 from textkin.text.json_table import jsonl_table
 from textkin.text.kinds import TABLES, Kind, kind_of, suffix_of, unreadable_reason
+from textkin.text.lines import document_limit, over_long
 from textkin.text.markup import html_to_text
 from textkin.text.options import (
     OnNote,
@@ -61,7 +62,7 @@ def read_inputs(
             several of them find is read once.
         options: how to read.
         on_skip: told of each file and row that gave no record.
-        on_note: told of each file whose encoding was guessed.
+        on_note: told of what was decided about a file and could be otherwise, such as a guessed encoding.
         on_row: told of each row of a table that gives a record, with its values as they were read.
         on_table: told of each table before its first row, with the types of its columns.
         on_position: told now and then how much has been read. Inputs are walked twice then.
@@ -170,7 +171,7 @@ class _Reading:
                 yield found
 
     def _is_read(self, found: Found) -> bool:
-        return found.direct or found.chosen or kind_of(found.name)[0] is not Kind.UNKNOWN
+        return found.direct or found.chosen or found.kind[0] is not Kind.UNKNOWN
 
     def _guarded(self, found: Found) -> Iterator[Record]:
         """Read one file; what goes wrong ends the run only when the user named the file himself."""
@@ -203,11 +204,11 @@ class _Reading:
             self._failed(found, reason)
 
     def _failed(self, found: Found, reason: str) -> None:
-        any_id = self._options.id_column is not None and kind_of(found.name)[0] in TABLES
+        any_id = self._options.id_column is not None and found.kind[0] in TABLES
         self._on_skip(Skipped(found.name, reason, "failed", source=found.source, any_id=any_id))
 
     def _file(self, found: Found) -> Iterator[Record]:
-        kind, _ = kind_of(found.name)
+        kind, _ = found.kind
         if kind in TABLES:
             yield from self._table(found)
         elif kind is Kind.UNKNOWN and not (found.direct or found.chosen):
@@ -223,28 +224,34 @@ class _Reading:
 
     def _whole(self, found: Found, kind: Kind) -> Iterator[Record]:
         """A file that is one record."""
-        limit = self._options.max_bytes
+        limit = document_limit(self._options)
         with found.open() as file:
             data = file.read(limit + 1)
         if len(data) > limit:
-            self._pass_over(found, f"larger than {limit:,} bytes, the limit of one text (--max-bytes)")
+            self._pass_over(found, over_long("it", found.size() or len(data), self._options))
             return
         reason = decode.binary_reason(data)
         encoding = None if reason else self._encoding(found, lambda: [data])
-        if encoding and "\0" in (text := data.decode(encoding)):
+        if encoding and "\0" in (text := data.decode(encoding.name, encoding.errors)):
             reason = "binary: it holds NUL bytes"
-        if reason:
-            self._pass_over(found, reason)
+        if reason or not encoding:
+            self._pass_over(found, reason or "")
             return
         text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if encoding.damaged:
+            text, places = decode.mended(text)
+            self._on_note(found.name, f"{places} is not {encoding.name}: what can't be decoded is read as \ufffd")
         if kind is Kind.HTML:
             text = html_to_text(text)
         if not text or text.isspace():
             self._on_skip(Skipped(found.name, "no text in it", source=found.source))
             return
-        reason = too_long(text, self._options.max_text) if self._options.bulk else ""
+        reason = too_long(text, self._options.max_text)
+        if reason and self._options.bulk:
+            self._on_skip(Skipped(found.name, reason, "failed", source=found.source, id=found.name))
+            return
         if reason:
-            self._on_skip(Skipped(found.name, reason, source=found.source, id=found.name))
+            self._pass_over(found, reason)
             return
         suffix = suffix_of(found.name)
         yield Record(found.name, well_formed(text), {"suffix": suffix} if suffix else {}, found.source)
@@ -261,6 +268,8 @@ class _Reading:
                     raise
                 self._pass_over(found, str(error).removeprefix(found.name).lstrip(": "))
                 return
+            for note in table.notes:
+                self._on_note(found.name, note)
             yield from self._rows(table, columns, found.name, found.source)
 
     def _rows(self, table: Table, columns: Columns, name: str, source: str) -> Iterator[Record]:
@@ -271,18 +280,18 @@ class _Reading:
         self._on_table(name, rows.types)
         if options.bulk:
             return bulk_records_of(rows, columns, name, source, tell, on_row, options.max_text)
-        return records_of(rows, columns, name, source, tell, self._ids, on_row)
+        return records_of(rows, columns, name, source, tell, self._ids, on_row, options.max_text)
 
-    def _encoding(self, found: Found, blocks: Callable[[], Iterable[bytes]]) -> str:
-        encoding = decode.detect(blocks, self._options.encoding)
+    def _encoding(self, found: Found, blocks: Callable[[], Iterable[bytes]]) -> decode.Encoding:
+        encoding = decode.detect(blocks, self._options.encoding, rows=found.kind[0] in TABLES)
         if encoding is None:
             wanted = self._options.encoding or "its byte order mark"
             raise FileReadError(
                 f"{found.name} can't be decoded as {wanted} says; leave out --encoding, or convert it to UTF-8"
             )
         if encoding.guessed:
-            self._on_note(found.name, encoding.name)
-        return encoding.name
+            self._on_note(found.name, decode.guess_note(encoding.name))
+        return encoding
 
     def _standard_input(self) -> Iterator[Record]:
         is_jsonl, lines = standard_input(self._stdin or sys.stdin.buffer, self._options)

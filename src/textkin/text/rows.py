@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -14,7 +13,6 @@ from textkin.text.options import OnRow, OnSkip, Skipped
 from textkin.text.tables import BadRow, Columns, Rows
 from textkin.types import Record, Scalar
 
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _SHOWN = 80
 
 
@@ -32,7 +30,14 @@ class SeenIds:
 
 
 def records_of(
-    table: Rows, columns: Columns, name: str, source: str, on_skip: OnSkip, seen: SeenIds, on_row: OnRow
+    table: Rows,
+    columns: Columns,
+    name: str,
+    source: str,
+    on_skip: OnSkip,
+    seen: SeenIds,
+    on_row: OnRow,
+    max_text: int,
 ) -> Iterator[Record]:
     """One record a row that has a text; the others are named.
 
@@ -52,6 +57,10 @@ def records_of(
         text, reason = _text(values, columns.texts)
         if reason:
             on_skip(Skipped(name, reason, row=number, source=source, id=record_id or None))
+            continue
+        reason = too_long(text, max_text)
+        if reason:
+            on_skip(Skipped(name, reason, "failed", number, source, own_id, record_id or None))
             continue
         if problem:
             raise InputError(
@@ -83,13 +92,7 @@ def bulk_records_of(
             on_skip(Skipped(name, values.reason, "failed", number, source, own_id, record_id or None))
             continue
         text, reason = _text(values, columns.texts)
-        reason = (
-            _undecoded(values)
-            or _not_a_text(values, columns.texts)
-            or reason
-            or problem
-            or too_long(text, max_text)
-        )
+        reason = _not_a_text(values, columns.texts) or reason or problem or too_long(text, max_text)
         if reason:
             on_skip(Skipped(name, reason, row=number, source=source, id=record_id or None))
             continue
@@ -100,10 +103,10 @@ def bulk_records_of(
 
 
 def too_long(text: str, max_text: int) -> str:
-    """Why a text is not taken by a bulk job; empty when it is."""
+    """Why a text is not taken; empty when it is."""
     if len(text) <= max_text:
         return ""
-    return f"over-long: {len(text):,} characters, where {max_text:,} is the limit of one text"
+    return f"over-long: {len(text):,} characters, where {max_text:,} is the limit of one text (--max-text)"
 
 
 def _metadata_of(table: Rows, columns: Columns) -> Callable[[Mapping[str, Any]], dict[str, Scalar]]:
@@ -115,14 +118,6 @@ def _metadata_of(table: Rows, columns: Columns) -> Callable[[Mapping[str, Any]],
     return lambda values: {
         well_formed(column): scalar(column, value) for column, value in values.items() if column not in used
     }
-
-
-def _undecoded(values: Mapping[str, Any]) -> str:
-    """Bytes that Python has put aside as surrogates, since they are not UTF-8."""
-    for column, value in values.items():
-        if isinstance(value, str) and not value.isascii() and _ESCAPED_BYTE.search(value):
-            return f"the value of {column!r} is not UTF-8; say the file's own encoding with --encoding"
-    return ""
 
 
 def _not_a_text(values: Mapping[str, Any], columns: tuple[str, ...]) -> str:

@@ -12,9 +12,9 @@ from typing import BinaryIO, TypeAlias
 from textkin.errors import InputError
 from textkin.text import decode
 from textkin.text.digest import well_formed
+from textkin.text.lines import lines_of
 from textkin.text.options import OnNote, OnSkip, ReadOptions, Skipped
 from textkin.text.rows import too_long
-from textkin.text.table_files import lines_of
 from textkin.text.tables import BadRow
 from textkin.types import Record
 
@@ -46,15 +46,16 @@ def plain_lines(lines: Lines, options: ReadOptions, on_skip: OnSkip, on_note: On
         encoding = decode.detect(lambda line=line: [line], options.encoding)  # type: ignore[misc]
         if not line.strip():
             continue
-        if encoding is None or b"\0" in line:
-            reason = "binary: it holds NUL bytes" if b"\0" in line else f"not {options.encoding}"
+        if encoding is None or encoding.damaged or b"\0" in line:
+            said = "UTF-8" if encoding is None or options.encoding is None else options.encoding
+            reason = "binary: it holds NUL bytes" if b"\0" in line else f"not {said}"
             on_skip(Skipped("-", reason, row=number, source="-", id=f"-:{number}"))
             continue
         if encoding.guessed and encoding.name not in noted:
             noted.add(encoding.name)
-            on_note("-", encoding.name)
+            on_note("-", decode.guess_note(encoding.name))
         text = well_formed(line.decode(encoding.name).strip())
-        reason = too_long(text, options.max_text) if options.bulk else ""
+        reason = too_long(text, options.max_text)
         if reason:
             on_skip(Skipped("-", reason, row=number, source="-", id=f"-:{number}"))
         elif text:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import functools
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, AnyStr, BinaryIO, TextIO, TypeAlias
+from typing import BinaryIO, TextIO, TypeAlias
 
-from textkin.errors import FileReadError
+from textkin.errors import FileReadError, InputError
 from textkin.text import decode
 from textkin.text.csv_table import csv_table
 from textkin.text.found import Found
+from textkin.text.json_stream import Document, InvalidJson, look_at, parse
 from textkin.text.json_table import json_table, jsonl_table
-from textkin.text.kinds import Kind, Packing, inner_suffix, kind_of
+from textkin.text.kinds import Kind, Packing, inner_suffix
+from textkin.text.lines import lines_of
 from textkin.text.options import ReadOptions
 from textkin.text.packed import unpacked, whole
 from textkin.text.parquet_table import parquet_table
 from textkin.text.tables import BadRow, Table
 
-_ESCAPED = 12
-"""The most bytes that JSON takes for a character: two escapes of surrogates."""
-_BESIDE = 1 << 20
-"""Room for whatever else stands in a line."""
-FindEncoding: TypeAlias = Callable[[Found, Callable[[], Iterable[bytes]]], str]
+FindEncoding: TypeAlias = Callable[[Found, Callable[[], Iterable[bytes]]], decode.Encoding]
 
 
 @contextlib.contextmanager
@@ -33,13 +30,13 @@ def opened_table(found: Found, options: ReadOptions, find_encoding: FindEncoding
     """Open a file of a kind that is a table; its rows are read inside the block.
 
     Args:
-        find_encoding: (file, its bytes again at each call) to the name of its encoding.
+        find_encoding: (file, its bytes again at each call) to its encoding.
 
     Raises:
         FileReadError: it is not what its name says, or damaged.
         InputError: no table in it.
     """
-    kind, packing = kind_of(found.name)
+    kind, packing = found.kind
     if kind is Kind.PARQUET:
         with found.open() as file:
             yield parquet_table(file, found.name)
@@ -52,62 +49,83 @@ def opened_table(found: Found, options: ReadOptions, find_encoding: FindEncoding
         if reason:
             raise FileReadError(f"{found.name}: {reason}")
         # JSON Lines are UTF-8: a line that isn't is one bad line, not a reason to guess.
-        if kind is Kind.JSONL and not decode.marked(head) and not options.encoding:
+        if kind is Kind.JSONL and not decode.says_other(head) and not options.encoding:
             with opened() as file:
-                yield jsonl_table(lines_of(file, options), found.name)
-            return
-        if options.bulk and kind is Kind.CSV and _is_utf8(options.encoding) and not decode.marked(head):
-            # Another encoding for the whole file, guessed from one broken row, would spoil all others.
-            encoding, errors = "utf-8", "surrogateescape"
-        else:
-            encoding, errors = find_encoding(found, lambda: _blocks(opened)), "strict"
-        with _table(found, kind, lambda: _opened_text(opened, encoding, errors), options) as table:
+                lines = lines_of(file, options)
+                ahead = _first_line(lines)
+                if not _may_be_document(ahead) or _document(functools.partial(_as_text, opened), options) is None:
+                    yield jsonl_table(itertools.chain(ahead, lines), found.name)
+                    return
+        encoding = find_encoding(found, lambda: _blocks(opened))
+        with _table(found, kind, functools.partial(_opened_text, opened, encoding), encoding, options) as table:
             yield table
 
 
-def _is_utf8(encoding: str | None) -> bool:
-    return encoding is None or codecs.lookup(encoding).name == "utf-8"
-
-
 Opened: TypeAlias = Callable[[], contextlib.AbstractContextManager[BinaryIO]]
+OpenedText: TypeAlias = Callable[[], contextlib.AbstractContextManager[TextIO]]
 
 
 @contextlib.contextmanager
 def _table(
-    found: Found,
-    kind: Kind,
-    opened_text: Callable[[], contextlib.AbstractContextManager[TextIO]],
-    options: ReadOptions,
+    found: Found, kind: Kind, opened: OpenedText, encoding: decode.Encoding, options: ReadOptions
 ) -> Iterator[Table]:
+    damaged = encoding.name if encoding.damaged else ""
     if kind is Kind.CSV:
-        yield csv_table(opened_text, found.name, inner_suffix(found.name) in ("tsv", "tab"))
-    elif kind is Kind.JSON:
-        with opened_text() as file:
-            content = file.read()
-        yield json_table(content, found.name)
-    else:
-        with opened_text() as file:
-            yield jsonl_table(lines_of(file, options), found.name)
-
-
-def lines_of(file: IO[AnyStr], options: ReadOptions) -> Iterator[tuple[int, AnyStr | BadRow]]:
-    """Lines from 1; in a bulk job, one that no text of a permitted length can fill is never held whole."""
-    if not options.bulk:
-        yield from enumerate(file, start=1)
+        yield csv_table(opened, found.name, inner_suffix(found.name) in ("tsv", "tab"), options, damaged)
         return
-    limit = _ESCAPED * options.max_text + _BESIDE
-    for number in itertools.count(1):
-        line = file.readline(limit)
-        if not line:
-            return
-        if len(line) < limit or line[-1:] in (b"\n", "\n"):
-            yield number, line
-            continue
-        size = len(line)
-        while line and line[-1:] not in (b"\n", "\n"):
-            line = file.readline(_BESIDE)
-            size += len(line)
-        yield number, BadRow(f"line {number} is over-long: {size:,} bytes")
+    document = _document(opened, options) if kind is Kind.JSONL else _looked_at(opened, found.name, options)
+    if document is None or document.kind == "lines":
+        with opened() as file:
+            yield jsonl_table(lines_of(file, options), found.name, damaged)
+    elif document.kind == "object" and kind is Kind.JSON:
+        raise InputError(
+            f"{found.name} holds no list of records; expected a list of objects or of strings, an object with "
+            "one such list, or an object a line"
+        )
+    else:
+        yield json_table(opened, document, found.name, options, damaged)
+
+
+def _looked_at(opened: OpenedText, name: str, options: ReadOptions) -> Document:
+    try:
+        with opened() as file:
+            return look_at(file, options)
+    except InvalidJson as error:
+        raise FileReadError(f"{name} is not valid JSON: {error}") from error
+
+
+def _document(opened: OpenedText, options: ReadOptions) -> Document | None:
+    """What a file that should be JSON Lines is instead; None when it is nothing else."""
+    try:
+        with opened() as file:
+            document = look_at(file, options)
+    except InvalidJson:
+        return None
+    return None if document.kind in ("lines", "other") else document
+
+
+_Line = tuple[int, bytes | BadRow]
+
+
+def _first_line(lines: Iterator[_Line]) -> list[_Line]:
+    """All up to the first line that is not empty."""
+    ahead: list[_Line] = []
+    for number, line in lines:
+        ahead.append((number, line))
+        if isinstance(line, BadRow) or line.strip():
+            break
+    return ahead
+
+
+def _may_be_document(ahead: list[_Line]) -> bool:
+    """Whether a file's first line is no row: then the file may be a list, or rows that take several lines."""
+    line = ahead[-1][1] if ahead else b""
+    if isinstance(line, BadRow):
+        return True
+    try:
+        return isinstance(parse(line.decode("utf-8-sig")), list)
+    except (ValueError, RecursionError):
+        return line.lstrip()[:1] in (b"[", b"{")
 
 
 @contextlib.contextmanager
@@ -120,8 +138,16 @@ def _opened(found: Found, packing: Packing | None) -> Iterator[BinaryIO]:
                 yield content
 
 
+def _opened_text(opened: Opened, encoding: decode.Encoding) -> contextlib.AbstractContextManager[TextIO]:
+    return _text(opened, encoding.name, encoding.errors)
+
+
+def _as_text(opened: Opened) -> contextlib.AbstractContextManager[TextIO]:
+    return _text(opened, "utf-8", decode.MARK)
+
+
 @contextlib.contextmanager
-def _opened_text(opened: Opened, encoding: str | None, errors: str) -> Iterator[TextIO]:
+def _text(opened: Opened, encoding: str, errors: str) -> Iterator[TextIO]:
     with opened() as file, io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="") as text:
         yield text
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from textkin.errors import InputError
+from textkin.text.decode import damage, mended
 from textkin.text.digest import well_formed
 from textkin.text.options import ReadOptions
 from textkin.types import Scalar
 
-_USUAL = (
+USUAL = (
     *("text", "content", "contents", "body", "document", "sentence", "passage", "title", "question", "review"),
     *("comment", "message", "description", "abstract", "summary"),
 )
@@ -79,11 +80,40 @@ class Table:
         columns: names in order (for JSON Lines those of the first rows).
         texts: gives the columns that hold strings; may cost a pass over the file.
         read: (columns, bulk) to the rows; once.
+        notes: what was decided about the file and could be otherwise, for people.
     """
 
     columns: tuple[str, ...]
     texts: Callable[[], tuple[str, ...]]
     read: Callable[[Columns, bool], Rows]
+    notes: tuple[str, ...] = ()
+
+
+def damaged_row(values: Mapping[str, Any], encoding: str) -> BadRow:
+    """A row of which some value, decoded with `decode.MARK`, holds bytes that could not be decoded."""
+    bad = {column for column, value in values.items() if _damage(value) or _damage(column)}
+    column = next(name for name in values if name in bad)
+    found = _damage(values[column]) or _damage(column)
+    return BadRow(
+        f"the value of {mended(column)[0]!r} is not {encoding} ({found}); mend it, or say the file's own encoding "
+        "with --encoding",
+        {column: value for column, value in values.items() if column not in bad},
+    )
+
+
+def holds_damage(value: Any) -> bool:
+    """Whether a value, also inside a list or an object, holds bytes that could not be decoded."""
+    return bool(_damage(value))
+
+
+def _damage(value: Any) -> str:
+    if isinstance(value, str):
+        return damage(value)
+    if isinstance(value, list):
+        return next((found for found in map(_damage, value) if found), "")
+    if isinstance(value, dict):
+        return next((found for pair in value.items() for found in map(_damage, pair) if found), "")
+    return ""
 
 
 def choose_columns(table: Table, options: ReadOptions, name: str) -> Columns:
@@ -120,7 +150,7 @@ def _texts(table: Table, options: ReadOptions, name: str, id_column: str | None)
     if options.text_columns:
         return tuple(_named(column, table, name, "--text-column") for column in options.text_columns)
     lower = {column.lower(): column for column in reversed(table.columns) if column != id_column}
-    usual = next((lower[column] for column in _USUAL if column in lower), None)
+    usual = next((lower[column] for column in USUAL if column in lower), None)
     if usual is not None:
         return (usual,)
     texts = [column for column in table.texts() if column != id_column]

@@ -22,6 +22,7 @@ from textkin.ledger.budgeting import known_canaries
 from textkin.ledger.recognising import recognised
 from textkin.models.resolve import DEFAULT_MODEL, load_model
 from textkin.stores.resolve import open_store
+from textkin.text.options import OnNote, ignore_note
 from textkin.types import StoreHeader
 
 
@@ -34,6 +35,7 @@ def embed_to_store(
     stop: threading.Event | None = None,
     progress: Callable[[Status], None] | None = None,
     on_reject: Callable[[Reject], None] | None = None,
+    on_note: OnNote = ignore_note,
     stdin: BinaryIO | None = None,
 ) -> BulkReport:
     """Embed any number of texts into a collection, one vector over the whole text of each, in constant memory.
@@ -59,7 +61,7 @@ def embed_to_store(
         ledger = stack.enter_context(job_ledger(options, place, registered))
         engine = recognised(loaded, ledger).unwrap()
         work = Work(paths, store.url, engine, options, stop, progress, registered)
-        rows = work.rows(None, exact=False, on_reject=on_reject, stdin=stdin)
+        rows = work.rows(None, exact=False, on_reject=on_reject, on_note=on_note, stdin=stdin)
         store.write_header(StoreHeader(engine.info, known_canaries(engine, ledger)))
         path = place.folder / REJECTS
         file = stack.enter_context(path.open("wb"))

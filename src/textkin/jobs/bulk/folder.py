@@ -35,6 +35,7 @@ from textkin.ledger.budgeting import known_canaries
 from textkin.ledger.recognising import recognised
 from textkin.models.matryoshka import may_truncate
 from textkin.models.resolve import DEFAULT_MODEL, load_model
+from textkin.text.options import OnNote, ignore_note
 from textkin.types import ModelInfo, StoreHeader
 from textkin.vectors.outputs import MANIFEST
 from textkin.vectors.quantize import check_dimensions
@@ -50,6 +51,7 @@ def embed_to_folder(
     progress: Callable[[Status], None] | None = None,
     on_fidelity: Callable[[Fidelity], None] | None = None,
     on_reject: Callable[[Reject], None] | None = None,
+    on_note: OnNote = ignore_note,
     stdin: BinaryIO | None = None,
 ) -> BulkReport:
     """Embed any number of texts into Parquet files, in constant memory.
@@ -69,6 +71,7 @@ def embed_to_folder(
         progress: called a few times a second.
         on_fidelity: told what the form of the numbers costs, before any are written.
         on_reject: told of each row that can't be used, as it is read.
+        on_note: as in `read_inputs`.
         stdin: read for ``-`` instead of the process's own.
 
     Raises:
@@ -94,7 +97,7 @@ def embed_to_folder(
         account = RunAccount(place, options.rank)
         work = Work(paths, place.name, engine, options, stop, progress, registered, account)
         known = Columns.from_text(there.columns) if there is not None and there.wanted == options.columns else None
-        rows = work.rows(known, exact=True, on_reject=on_reject, stdin=stdin)
+        rows = work.rows(known, exact=True, on_reject=on_reject, on_note=on_note, stdin=stdin)
         settings = _settings(engine.info, options, rows.columns)
         if there is None:
             write_settings(place, settings)

@@ -14,7 +14,7 @@ from textkin.jobs.bulk.columns import EVERY, Columns, Wanted, decide
 from textkin.jobs.bulk.parquet import OWN
 from textkin.jobs.bulk.shards import Reject, Row
 from textkin.jobs.bulk.spill import Spill
-from textkin.text.options import ReadOptions, Skipped
+from textkin.text.options import OnNote, ReadOptions, Skipped, ignore_note
 from textkin.text.read import read_inputs
 from textkin.types import Record
 
@@ -39,6 +39,7 @@ class RowReader:
         exact: keep values of types that only Parquet has as they are; else as metadata of a record.
         strict: whether the first row that can't be used ends the run.
         on_reject: told of each row that can't be used.
+        on_note: as in `read_inputs`.
         stdin: read for ``-`` instead of the process's own.
 
     Raises:
@@ -55,6 +56,7 @@ class RowReader:
         exact: bool = True,
         strict: bool = False,
         on_reject: Callable[[Reject], None] | None = None,
+        on_note: OnNote = ignore_note,
         stdin: BinaryIO | None = None,
     ) -> None:
         self.position: tuple[int, int] | None = None
@@ -76,6 +78,7 @@ class RowReader:
             paths,
             options=options,
             on_skip=self._skip,
+            on_note=on_note,
             on_row=self._row,
             on_table=self._table,
             on_position=self._place,

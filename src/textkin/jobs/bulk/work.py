@@ -24,6 +24,7 @@ from textkin.jobs.bulk.shards import Reject, Shard, cut
 from textkin.jobs.bulk.sinks import Sink
 from textkin.ledger import Ledger
 from textkin.models.spending import Spend, current_spend
+from textkin.text.options import OnNote
 from textkin.text.urls import is_url, parse_url
 from textkin.types import Model, PartwiseModel
 
@@ -84,6 +85,7 @@ class Work:
         *,
         exact: bool,
         on_reject: Callable[[Reject], None] | None,
+        on_note: OnNote,
         stdin: BinaryIO | None,
     ) -> RowReader:
         """The rows of the inputs."""
@@ -96,6 +98,7 @@ class Work:
             exact=exact,
             strict=options.strict,
             on_reject=on_reject,
+            on_note=on_note,
             stdin=stdin,
         )
 

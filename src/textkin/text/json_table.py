@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from textkin.errors import FileReadError, InputError
-from textkin.text.tables import BadRow, Columns, Row, Rows, Table, plain_scalar
+from textkin.text.tables import BadRow, Columns, Row, Rows, Table, plain_value
 
 _LOOK = 1000
 """Rows that are looked at to learn the columns."""
@@ -95,7 +95,7 @@ def _table(rows: Iterator[Row], count: int | None = None) -> Table:
     def read(columns: Columns, _: bool) -> Rows:
         every = itertools.chain(first, rows)
         chosen = every if columns.every else _only(every, columns.needed)
-        return Rows(chosen, dict.fromkeys(columns.others), lambda _, value: plain_scalar(value), count)
+        return Rows(chosen, dict.fromkeys(columns.others), lambda _, value: plain_value(value), count)
 
     return Table(tuple(kinds), lambda: texts, read)
 

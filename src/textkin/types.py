@@ -13,6 +13,7 @@ import numpy.typing as npt
 from textkin.errors import TextkinError
 from textkin.where.conditions import Condition
 from textkin.where.conditions import Metadata as Metadata
+from textkin.where.conditions import MetadataValue as MetadataValue
 from textkin.where.conditions import Scalar as Scalar
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
@@ -37,7 +38,7 @@ class Record:
     Attributes:
         id: unique in its collection, never empty.
         text: the whole text.
-        metadata: flat; values are str, int, float, bool or None.
+        metadata: values are str, int, float, bool or None, or lists of these.
         source: the input that it came from when it was indexed from files (an absolute path, a
             pattern or ``-``), or None when it was added by hand. Indexing the same source again
             drops the records that are no longer in it.

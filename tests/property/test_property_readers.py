@@ -66,7 +66,10 @@ def test_jsonl_rows_are_records_or_named(rows: list[dict[str, object]]) -> None:
     for record in records:
         assert record.text == well_formed(record.text)
         assert len(record_digest(record)) == 64
-        assert all(value is None or isinstance(value, str | int | float) for value in record.metadata.values())
+        for value in record.metadata.values():
+            for item in value if isinstance(value, list) else [value]:
+                assert item is None or isinstance(item, str | int | float)
+        json.dumps(dict(record.metadata), allow_nan=False)
 
 
 @settings(max_examples=300)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from textkin.errors import FilterError
 from textkin.stores.local.filter_sql import filter_sql
-from textkin.types import Scalar
-from textkin.where import And, Compare, Condition, In, Not, Or, check, matches, parse
+from textkin.types import MetadataValue, Scalar
+from textkin.where import And, Compare, Condition, Contains, In, Not, Or, check, matches, parse
 
 WHOLE = st.characters(exclude_categories=["Cs"])
 NAMED = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -35,11 +35,13 @@ TEXTS = st.one_of(
 )
 ORDERED = st.one_of(INTEGERS, FLOATS, TEXTS)
 SCALARS: st.SearchStrategy[Scalar] = st.one_of(st.none(), st.booleans(), ORDERED)
-METADATA = st.dictionaries(FIELDS, SCALARS, max_size=4)
+VALUES: st.SearchStrategy[MetadataValue] = st.one_of(SCALARS, st.lists(SCALARS, max_size=3))
+METADATA = st.dictionaries(FIELDS, VALUES, max_size=4)
 LEAVES: st.SearchStrategy[Condition] = st.one_of(
     st.builds(Compare, FIELDS, st.just("="), SCALARS),
     st.builds(Compare, FIELDS, st.sampled_from(["<", "<=", ">", ">="]), ORDERED),
     st.builds(In, FIELDS, st.lists(SCALARS, max_size=4).map(tuple)),
+    st.builds(Contains, FIELDS, SCALARS),
 )
 CONDITIONS: st.SearchStrategy[Condition] = st.recursive(
     LEAVES,
@@ -69,10 +71,11 @@ def text_of(condition: Condition) -> str:
     field = "`" + condition.field.replace("`", "``") + "`"
     if isinstance(condition, In):
         return f"{field} in ({', '.join(written(value) for value in condition.values)})"
-    return f"{field} {condition.op} {written(condition.value)}"
+    op = "contains" if isinstance(condition, Contains) else condition.op
+    return f"{field} {op} {written(condition.value)}"
 
 
-def sql_says(condition: Condition, metadata: dict[str, Scalar]) -> object:
+def sql_says(condition: Condition, metadata: dict[str, MetadataValue]) -> object:
     expression, parameters = filter_sql(condition)
     row = json.dumps(metadata, ensure_ascii=False)
     return DATABASE.execute(f"SELECT {expression} FROM (SELECT ? AS metadata)", [*parameters, row]).get
@@ -87,12 +90,14 @@ def same_fields(condition: Condition, fields: list[str]) -> Condition:
     field = fields[len(condition.field) % len(fields)]
     if isinstance(condition, In):
         return In(field, condition.values)
+    if isinstance(condition, Contains):
+        return Contains(field, condition.value)
     return Compare(field, condition.op, condition.value)
 
 
 @given(CONDITIONS, METADATA)
 @settings(max_examples=250, deadline=None)
-def test_sql_equals_the_reference(condition: Condition, metadata: dict[str, Scalar]) -> None:
+def test_sql_equals_the_reference(condition: Condition, metadata: dict[str, MetadataValue]) -> None:
     assert sql_says(condition, metadata) == int(matches(condition, metadata))
     if metadata:
         near = same_fields(condition, sorted(metadata))
@@ -106,19 +111,22 @@ def test_sql_equals_the_reference_on_every_operator(field: str, stored: Scalar, 
         Compare(field, "=", value),
         Compare(field, "=", stored),
         In(field, (value, stored)),
+        Contains(field, value),
+        Contains(field, stored),
     ]
     if value is not None and not isinstance(value, bool):
         candidates += [Compare(field, op, value) for op in ("<", "<=", ">", ">=")]  # type: ignore[arg-type]
     if stored is not None and not isinstance(stored, bool):
         candidates += [Compare(field, op, stored) for op in ("<", "<=", ">", ">=")]  # type: ignore[arg-type]
     for condition in candidates:
-        for metadata in ({field: stored}, {}):
+        held: list[dict[str, MetadataValue]] = [{field: stored}, {field: [stored]}, {field: [value, stored]}, {}]
+        for metadata in held:
             assert sql_says(condition, metadata) == int(matches(condition, metadata)), condition
 
 
 @given(CONDITIONS, METADATA)
 @settings(max_examples=120, deadline=None)
-def test_a_filter_written_as_text_means_the_same(condition: Condition, metadata: dict[str, Scalar]) -> None:
+def test_a_filter_written_as_text_means_the_same(condition: Condition, metadata: dict[str, MetadataValue]) -> None:
     text = text_of(condition)
     if "()" in text.replace("in ()", ""):
         return  # an empty and/or can't be written

@@ -56,7 +56,7 @@ def test_chroma_without_documents_and_with_lists(tmp_path: Path) -> None:
     with pytest.warns(ForeignWarning, match="1 records have no text: 'silent'"):
         opened = textkin.Collection(f"chroma:{tmp_path / 'db'}?collection=odd", model=Encoder())
     with opened as collection:
-        assert dict(collection.get("silent").metadata) == {"tags": '["x","y"]', "n": 2**40}
+        assert dict(collection.get("silent").metadata) == {"tags": ["x", "y"], "n": 2**40}
         assert collection.similar("silent", k=1)[0].id == "a0"
     client = chroma_client(tmp_path / "db")
     client.create_collection("bare", embedding_function=None).add(ids=["a", "b"], embeddings=vectors[:2])
@@ -158,7 +158,7 @@ def test_a_table_with_columns_of_many_types(table: Callable[..., str]) -> None:
             "whole": 7,
             "good": True,
             "ref": "0e37df36-f698-11e6-8dd4-cb9ced3df976",
-            "tags": '["x", "y"]',
+            "tags": ["x", "y"],
             "odd": None,
             "lang": "en",
             "deep": '{"a":1}',

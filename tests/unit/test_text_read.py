@@ -192,7 +192,7 @@ def test_jsonl_goes_on_after_a_bad_line() -> None:
     Path("t.jsonl").write_bytes(b"\n".join(lines))
     run = Run("t.jsonl")
     assert run.texts == {"t.jsonl:1": "a", "t.jsonl:6": "plain", "t.jsonl:8": "12", "t.jsonl:10": "\ufffd!"}
-    assert run.records[0].metadata == {"n": 1.5, "tags": '["x"]', "nan": None}
+    assert run.records[0].metadata == {"n": 1.5, "tags": ["x"], "nan": None}
     assert sorted(run.why) == ["t.jsonl:2", "t.jsonl:4", "t.jsonl:5", "t.jsonl:7", "t.jsonl:9"]
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 from typing import Any
 
 import pytest
 
 from textkin.errors import InputError
 from textkin.text.options import ReadOptions
-from textkin.text.tables import Rows, Table, choose_columns, plain_scalar
+from textkin.text.tables import Rows, Table, choose_columns, plain_value
 
 
 def table(columns: str, texts: str) -> Table:
-    rows = Rows(iter(()), {}, lambda _, value: plain_scalar(value))
+    rows = Rows(iter(()), {}, lambda _, value: plain_value(value))
     return Table(tuple(columns.split()), lambda: tuple(texts.split()), lambda chosen, bulk: rows)
 
 
@@ -48,10 +50,14 @@ def test_the_id_column_is_no_text() -> None:
         (float("inf"), None),
         ("a\ud800", "a\ufffd"),
         ({"ä": [1, None]}, '{"ä":[1,null]}'),
-        ([], "[]"),
+        ([], []),
+        (["a", 2**64, float("nan"), None], ["a", str(2**64), None, None]),
+        ([["a"], float("nan")], '[["a"],null]'),
+        ({"at": datetime.date(2024, 1, 2), "b": b"x"}, '{"at":"2024-01-02","b":"x"}'),
+        (decimal.Decimal("1.50"), "1.50"),
         (None, None),
     ],
 )
-def test_scalars(value: Any, scalar: Any) -> None:
-    assert plain_scalar(value) == scalar
-    assert type(plain_scalar(value)) is type(scalar)
+def test_plain_values(value: Any, scalar: Any) -> None:
+    assert plain_value(value) == scalar
+    assert type(plain_value(value)) is type(scalar)

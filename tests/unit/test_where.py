@@ -8,7 +8,7 @@ import pytest
 
 from textkin.errors import FilterError, InputError
 from textkin.types import Scalar
-from textkin.where import And, Compare, In, Not, Or, condition, from_mapping, matches, parse
+from textkin.where import And, Compare, Contains, In, Not, Or, condition, from_mapping, matches, parse
 
 MISSING = Compare("x", "=", None)
 
@@ -267,3 +267,24 @@ def test_condition_refuses_what_is_none(wrong: Any) -> None:
 def test_a_filter_error_is_an_input_error() -> None:
     with pytest.raises(InputError):
         parse("?")
+
+
+def test_contains_looks_into_lists_and_texts() -> None:
+    data = {"tags": ["a", 5, None, True], "none": [], "title": "Refunds by post", "n": 5}
+    for text in ('tags contains "a"', "tags CONTAINS 5", "tags contains 5.0", "tags contains null",
+                 "tags contains true", 'title contains "by"', 'title contains ""', 'none not contains "a"',
+                 'missing not contains "a"', 'not tags contains "A"', 'tags != "a"', "tags is not null",
+                 "none is not null"):  # fmt: skip
+        assert matches(parse(text), data), text
+    for text in ('tags contains "5"', "tags contains 1", "tags contains false", 'title contains "POST"',
+                 "title contains 5", "n contains 5", 'none contains ""', "missing contains null", 'tags = "a"',
+                 'tags in ("a", 5)', 'tags >= "a"', "none is null"):  # fmt: skip
+        assert not matches(parse(text), data), text
+    assert parse('contains contains "x"') == Contains("contains", "x")
+    assert from_mapping({"tags": {"$contains": "a", "$not_contains": 6}}) == And(
+        (Contains("tags", "a"), Not(Contains("tags", 6)))
+    )
+    with pytest.raises(FilterError, match="a value"):
+        parse("tags contains (1, 2)")
+    with pytest.raises(FilterError, match="tags"):
+        from_mapping({"tags": {"$contains": [1]}})

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from textkin.cli.output import talk
-from textkin.where import And, Compare, Condition, In, Not, Or, condition
+from textkin.where import And, Compare, Condition, Contains, In, Not, Or, condition
 
 if TYPE_CHECKING:
     from textkin.collection import Collection
-    from textkin.types import Scalar
+    from textkin.types import MetadataValue
 
 _LOOKED_AT = 10_000
 _KINDS = {str: "text", bool: "true or false", int: "numbers", float: "numbers"}
@@ -41,7 +41,8 @@ def _reasons(wanted: Condition, fields: Mapping[str, set[str]], nobody: str) -> 
         elif not fields[field]:
             yield f"{nobody} has a value in {field}: all are null"
         elif kinds and kinds.isdisjoint(fields[field]):
-            yield f"{field} holds {_named(fields[field])}, not {_named(kinds)}"
+            cure = "; contains looks into lists" if "lists" in fields[field] else ""
+            yield f"{field} holds {_named(fields[field])}, not {_named(kinds)}{cure}"
 
 
 def _asked(wanted: Condition, *, negated: bool) -> Iterator[tuple[str, set[str]]]:
@@ -54,14 +55,17 @@ def _asked(wanted: Condition, *, negated: bool) -> Iterator[tuple[str, set[str]]
     elif isinstance(wanted, And | Or):
         for item in wanted.items:
             yield from _asked(item, negated=negated)
+    elif isinstance(wanted, Contains):
+        if not negated:
+            yield wanted.field, {"lists", *(["text"] if isinstance(wanted.value, str) else [])}
     else:
         values = wanted.values if isinstance(wanted, In) else (wanted.value,)
         if (isinstance(wanted, Compare) and wanted.value is None) == negated and (negated or None not in values):
             yield wanted.field, {kind for value in values for kind in _kinds(value)}
 
 
-def _kinds(value: Scalar) -> set[str]:
-    return set() if value is None else {_KINDS[type(value)]}
+def _kinds(value: MetadataValue) -> set[str]:
+    return set() if value is None else {_KINDS.get(type(value), "lists")}
 
 
 def _named(kinds: set[str]) -> str:

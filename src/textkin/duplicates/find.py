@@ -22,7 +22,7 @@ from textkin.duplicates.veto import Veto, checked_vetoes, differences, profile, 
 from textkin.duplicates.work import Join, exact_join
 from textkin.errors import InputError
 from textkin.text.digest import text_digest, well_formed
-from textkin.types import Metadata, Progress, Scalar, TextReader
+from textkin.types import Metadata, MetadataValue, Progress, TextReader
 from textkin.vectors.mapped import mapped_matrix
 
 _PICKED: Final = 1 << 12
@@ -35,7 +35,7 @@ def find_duplicates(
     threshold: float = 0.95,
     *,
     keep: Keep = "first",
-    dates: Sequence[Scalar] | None = None,
+    dates: Sequence[MetadataValue] | None = None,
     metadata: Sequence[Metadata] | None = None,
     rule: str | None = None,
     veto: str | Iterable[str] = (),

@@ -18,7 +18,7 @@ from textkin.duplicates.keep import Keep, content_order, keep_order, rule_name
 from textkin.duplicates.stars import Links
 from textkin.duplicates.work import Work
 from textkin.errors import InputError
-from textkin.types import Scalar
+from textkin.types import MetadataValue
 
 __all__ = ["Dropped", "DuplicateGroup", "DuplicateReport", "check_ids", "group", "make_report"]
 
@@ -229,7 +229,7 @@ def group(
     *,
     keep: Keep = "first",
     texts: Sequence[str] | None = None,
-    dates: Sequence[Scalar] | None = None,
+    dates: Sequence[MetadataValue] | None = None,
 ) -> DuplicateReport:
     """Group records by pairs that are already known.
 

@@ -12,7 +12,7 @@ import numpy as np
 from textkin.duplicates.unit_rows import Numbers
 from textkin.errors import InputError
 from textkin.text.digest import text_digest, well_formed
-from textkin.types import Metadata, Record, Scalar
+from textkin.types import Metadata, MetadataValue, Record
 
 Rule: TypeAlias = Literal["first", "last", "longest", "newest", "central"]
 Keep: TypeAlias = Rule | str | Callable[[str], float] | Sequence[float]
@@ -32,7 +32,7 @@ def rule_name(keep: Keep) -> str:
 
 def field_values(
     records: Sequence[Record], keep: Keep, date_field: str | None
-) -> tuple[Keep, list[Scalar] | None, str]:
+) -> tuple[Keep, list[MetadataValue] | None, str]:
     """What `keep_order` needs where the rule looks at metadata.
 
     Args:
@@ -79,7 +79,7 @@ def keep_order(
     keep: Keep,
     ids: Sequence[str],
     texts: Sequence[str] | None = None,
-    dates: Sequence[Scalar] | None = None,
+    dates: Sequence[MetadataValue] | None = None,
     ties: Numbers | None = None,
 ) -> Numbers | None:
     """Record numbers, the one to keep first.
@@ -145,14 +145,14 @@ def _highest_first(values: Sequence[float], ties: Numbers | None) -> Numbers:
     return first[np.argsort(-numbers, kind="stable")].astype(np.int64)
 
 
-def _moments(dates: Sequence[Scalar], ids: Sequence[str]) -> list[float]:
+def _moments(dates: Sequence[MetadataValue], ids: Sequence[str]) -> list[float]:
     moments: list[float] = []
     kinds: dict[str, str] = {}
     for value, record in zip(dates, ids, strict=True):
         if value is None:
             moments.append(-np.inf)
             continue
-        if isinstance(value, bool) or (isinstance(value, float) and value != value):
+        if not isinstance(value, str | int | float) or isinstance(value, bool) or value != value:
             raise InputError(f"the date of record {record!r} is {value}; expected a number or an ISO 8601 date")
         kinds.setdefault("a text" if isinstance(value, str) else "a number", record)
         moments.append(_moment(value, record) if isinstance(value, str) else float(value))

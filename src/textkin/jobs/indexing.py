@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from textkin.errors import InputError
 from textkin.jobs.embedding import embed_records
 from textkin.ledger import Ledger
 from textkin.text.digest import record_digest, well_formed
 from textkin.text.options import Skipped
-from textkin.types import Model, Progress, Record, Scalar, Store
+from textkin.types import MetadataValue, Model, Progress, Record, Scalar, Store
 
 _BATCH_RECORDS = 256
 _BATCH_CHARACTERS = 300_000
 _LARGEST = 16
 _QUICK = 1.0
+_CURES = {
+    "dict": "flatten it, e.g. {'a.b': 1} for {'a': {'b': 1}}, or keep it as a string: json.dumps(value)",
+    "list": "lists hold plain values; keep it as a string: json.dumps(value)",
+    "set": "give a list: sorted(value)",
+    "frozenset": "give a list: sorted(value)",
+    "bytes": "decode it: value.decode()",
+    "Decimal": "give float(value), or str(value) to keep every digit",
+    "NAType": "use None for a missing value",
+    "timedelta": "give a number: value.total_seconds()",
+}
 
 
 @dataclass(slots=True)
@@ -254,28 +268,54 @@ def _checked(records: Iterable[Record], seen: set[str]) -> Iterator[Record]:
         yield clean
 
 
-def clean_metadata(owner: str, metadata: Any) -> dict[str, Scalar]:
-    """Metadata as it is kept: str keys; str, int, float, bool or None values; NumPy's numbers become Python's.
+def clean_metadata(owner: str, metadata: Any) -> dict[str, MetadataValue]:
+    """Metadata as it is kept: str keys; values are str, int, float, bool or None, or lists of these.
+
+    NumPy's values become Python's, tuples and arrays lists, dates and times ISO 8601 strings, UUIDs strings.
 
     Raises:
         InputError: anything else; names the record and the field.
     """
     if not hasattr(metadata, "items"):
         raise InputError(f"metadata of {owner!r} must be a mapping, not a {type(metadata).__name__}")
-    clean: dict[str, Scalar] = {}
+    clean: dict[str, MetadataValue] = {}
     for key, value in metadata.items():
         if not isinstance(key, str) or not key:
             raise InputError(f"metadata of {owner!r}: field names must be non-empty strings, not {key!r}")
-        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-            value = value.item()
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"metadata of {owner!r}: {key} is {value}; use None for a missing number")
-        if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
-            raise InputError(f"metadata of {owner!r}: {key} = {value} does not fit 64 bits; keep it as a string")
-        if not isinstance(value, (str, int, float, bool, type(None))):
-            raise InputError(
-                f"metadata of {owner!r}: {key} is a {type(value).__name__}; "
-                "values must be str, int, float, bool or None"
-            )
-        clean[well_formed(key)] = well_formed(value) if isinstance(value, str) else value
+        what = f"metadata of {owner!r}: {key}"
+        if isinstance(value, list | tuple) or getattr(value, "ndim", None) == 1:
+            clean[well_formed(key)] = [_clean_value(f"{what}, item {at}", item) for at, item in enumerate(value)]
+        else:
+            clean[well_formed(key)] = _clean_value(what, value)
     return clean
+
+
+def _clean_value(what: str, value: Any) -> Scalar:
+    """One value, with the cure for what has no single obvious form."""
+    if isinstance(value, np.datetime64):
+        value = None if np.isnat(value) else np.datetime_as_string(value)
+    elif isinstance(value, np.generic) or getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return well_formed(str(value))
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise InputError(f"{what} = {value} does not fit 64 bits; keep it as a string")
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InputError(f"{what} is {value}; use None for a missing number")
+        return value
+    if isinstance(value, datetime.date | datetime.time):
+        if value != value:
+            raise InputError(f"{what} is {value}; use None for a missing date")
+        return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    kind = type(value).__name__
+    cure = _CURES.get(kind, "keep it as a string: str(value)")
+    raise InputError(
+        f"{what} is a {kind}; values are str, int, float, bool, None, a date, or a list of these: {cure}"
+    )

@@ -131,22 +131,27 @@ def _metadata_json(id: str, metadata: Metadata) -> str:
         _check_whole(key, f"record {id!r}: the metadata key {key!r}")
         if "\0" in key:
             raise InputError(f"record {id!r}: the metadata key {key!r} holds a zero byte; name it otherwise")
-        if isinstance(value, str):
-            _check_whole(value, f"record {id!r}: metadata {key!r}")
-        elif value is None or isinstance(value, bool):
-            continue
-        elif isinstance(value, int):
-            if not -(2**63) <= value < 2**63:
-                raise InputError(f"record {id!r}: metadata {key!r} does not fit in 64 bits; keep it as a text")
-        elif isinstance(value, float):
-            if not math.isfinite(value):
-                raise InputError(f"record {id!r}: metadata {key!r} is {value}; use a finite number or None")
-        else:
-            raise InputError(
-                f"record {id!r}: metadata {key!r} is a {type(value).__name__}; "
-                "a value is a text, a number, true, false or None"
-            )
+        for item in value if isinstance(value, list | tuple) else (value,):
+            _check_scalar(item, f"record {id!r}: metadata {key!r}")
     return json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+
+
+def _check_scalar(value: object, what: str) -> None:
+    if isinstance(value, str):
+        _check_whole(value, what)
+    elif value is None or isinstance(value, bool):
+        return
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise InputError(f"{what} does not fit in 64 bits; keep it as a text")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InputError(f"{what} is {value}; use a finite number or None")
+    else:
+        raise InputError(
+            f"{what} is a {type(value).__name__}; "
+            "a value is a text, a number, true, false or None, or a list of these"
+        )
 
 
 def _check_whole(text: str, what: str) -> None:

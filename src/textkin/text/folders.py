@@ -15,6 +15,8 @@ from textkin.text.patterns import any_fits, fits, leads_on, segments
 
 _NEVER = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", ".tox", ".nox"})
 """Folders that hold nobody's texts, left out also with ``hidden``."""
+_OF_TABLES = frozenset({"_SUCCESS", "_metadata", "_common_metadata", "_temporary", "_delta_log"})
+"""What Spark and others write beside the files of a table: no rows."""
 _BEGINNING = 4096
 _DESCRIPTION_KEYS = (b'"format"', b'"model"', b'"fingerprint"', b'"dimension"', b'"count"')
 
@@ -107,7 +109,9 @@ class _Walk:
             waiting += reversed(folders)
 
     def _wanted(self, parts: tuple[str, ...]) -> bool:
-        return (self._hidden or not parts[-1].startswith(".")) and not any_fits(self._exclude, parts)
+        if is_beside_table(parts[-1]) or any_fits(self._exclude, parts):
+            return False
+        return self._hidden or not parts[-1].startswith(".")
 
     def _leads_on(self, parts: tuple[str, ...]) -> bool:
         if never_entered(parts[-1]):
@@ -177,9 +181,14 @@ def describes_vectors(file: BinaryIO) -> bool:
     return beginning.lstrip().startswith(b"{") and all(key in beginning for key in _DESCRIPTION_KEYS)
 
 
+def is_beside_table(name: str) -> bool:
+    """Whether a file or folder of this name only describes the files of a table beside it."""
+    return name in _OF_TABLES
+
+
 def never_entered(folder: str) -> bool:
     """Whether a folder of this name holds nobody's texts."""
-    return folder in _NEVER or folder.endswith(".kin")
+    return folder in _NEVER or is_beside_table(folder) or folder.endswith(".kin")
 
 
 def _open(path: Path) -> BinaryIO:

@@ -10,7 +10,7 @@ from typing import Any, TextIO, TypeAlias
 from textkin.errors import FileReadError, InputError
 from textkin.text.json_stream import Document, parse, rows_in
 from textkin.text.options import ReadOptions
-from textkin.text.tables import BadRow, Columns, Row, Rows, Table, damaged_row, holds_damage, plain_scalar
+from textkin.text.tables import BadRow, Columns, Row, Rows, Table, damaged_row, holds_damage, plain_value
 
 Open: TypeAlias = Callable[[], contextlib.AbstractContextManager[TextIO]]
 _LOOK = 1000
@@ -113,7 +113,7 @@ def _table(rows: Iterator[Row], count: int | None, name: str) -> Table:
     def read(columns: Columns, _: bool) -> Rows:
         every = itertools.chain(first, rows)
         chosen = every if columns.every else _only(every, columns.needed)
-        return Rows(chosen, dict.fromkeys(columns.others), lambda _, value: plain_scalar(value), count)
+        return Rows(chosen, dict.fromkeys(columns.others), lambda _, value: plain_value(value), count)
 
     return Table(tuple(kinds), lambda: texts, read)
 

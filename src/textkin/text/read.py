@@ -35,7 +35,7 @@ from textkin.text.position import Position
 from textkin.text.rows import SeenIds, bulk_records_of, records_of, too_long
 from textkin.text.standard_input import plain_lines, standard_input
 from textkin.text.table_files import opened_table
-from textkin.text.tables import Columns, Table, choose_columns
+from textkin.text.tables import Columns, Table, choose_columns, with_folders
 from textkin.types import Record
 
 
@@ -260,6 +260,7 @@ class _Reading:
         with contextlib.ExitStack() as opened:
             try:
                 table = opened.enter_context(opened_table(found, self._options, self._encoding))
+                table = with_folders(table, found.name)
                 columns = choose_columns(table, self._options, found.name)
             except FileReadError:
                 raise

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from textkin._outputs import MANIFEST, WORKING, is_our_manifest, not_texts
 from textkin.errors import FileReadError, InputError
 from textkin.text.failures import translated, tried
-from textkin.text.folders import describes_vectors, never_entered
+from textkin.text.folders import describes_vectors, is_beside_table, never_entered
 from textkin.text.found import Argument, Found
 from textkin.text.options import OnSkip, ReadOptions, Skipped
 from textkin.text.patterns import any_fits, fits, segments
@@ -102,7 +102,7 @@ def _find(
 
     def wanted(parts: tuple[str, ...]) -> bool:
         above = [parts[:length] for length in range(1, len(parts))]
-        if any(never_entered(folder[-1]) or folder in apart for folder in above):
+        if is_beside_table(parts[-1]) or any(never_entered(folder[-1]) or folder in apart for folder in above):
             return False
         if any(any_fits(exclude, some) or (some[-1].startswith(".") and not hidden) for some in (*above, parts)):
             return False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import decimal
 import math
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
@@ -10,8 +13,8 @@ from typing import Any
 from textkin.errors import InputError
 from textkin.text.digest import well_formed
 from textkin.text.options import OnRow, OnSkip, Skipped
-from textkin.text.tables import BadRow, Columns, Rows
-from textkin.types import Record, Scalar
+from textkin.text.tables import BadRow, Columns, Rows, plain_value
+from textkin.types import MetadataValue, Record
 
 _SHOWN = 80
 
@@ -109,15 +112,20 @@ def too_long(text: str, max_text: int) -> str:
     return f"over-long: {len(text):,} characters, where {max_text:,} is the limit of one text (--max-text)"
 
 
-def _metadata_of(table: Rows, columns: Columns) -> Callable[[Mapping[str, Any]], dict[str, Scalar]]:
-    scalar = table.scalar
+def _metadata_of(table: Rows, columns: Columns) -> Callable[[Mapping[str, Any]], dict[str, MetadataValue]]:
+    plain = table.scalar
     if not columns.every:
-        others = [(column, well_formed(column)) for column in columns.others]
-        return lambda values: {name: scalar(column, values[column]) for column, name in others if column in values}
+        others = [(column, _field(column)) for column in columns.others]
+        return lambda values: {name: plain(column, values[column]) for column, name in others if column in values}
     used = {*columns.texts, columns.id}
     return lambda values: {
-        well_formed(column): scalar(column, value) for column, value in values.items() if column not in used
+        _field(column): plain(column, value) for column, value in values.items() if column not in used
     }
+
+
+def _field(column: str) -> str:
+    """The name of a metadata field: one that is empty, or holds a zero byte, no store takes."""
+    return well_formed(column).replace("\0", "\ufffd") or "column"
 
 
 def _not_a_text(values: Mapping[str, Any], columns: tuple[str, ...]) -> str:
@@ -162,6 +170,11 @@ def _id(values: Mapping[str, Any], column: str | None, name: str, number: int) -
     value = values.get(column)
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a column of integers with gaps arrives as floats
+    elif isinstance(value, bytes):
+        with contextlib.suppress(UnicodeDecodeError):
+            value = value.decode("utf-8")
+    elif isinstance(value, decimal.Decimal | datetime.date | datetime.time):
+        value = plain_value(value)
     if isinstance(value, str | int) and not isinstance(value, bool):
         record_id = well_formed(str(value)).strip()
         if record_id:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from textkin.errors import InputError
 from textkin.text.decode import damage, mended
 from textkin.text.digest import well_formed
 from textkin.text.options import ReadOptions
-from textkin.types import Scalar
+from textkin.types import MetadataValue, Scalar
 
 USUAL = (
     *("text", "content", "contents", "body", "document", "sentence", "passage", "title", "question", "review"),
     *("comment", "message", "description", "abstract", "summary"),
 )
 _LARGEST = 2**63 - 1
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +67,13 @@ class Rows:
     Attributes:
         rows: may be gone through once.
         types: of the other columns; see `OnTable`.
-        scalar: (column, value) to a metadata value.
+        scalar: (column, value as it was read) to a metadata value.
         count: how many there are, where that is known before they are read.
     """
 
     rows: Iterator[Row]
     types: Mapping[str, Any]
-    scalar: Callable[[str, Any], Scalar]
+    scalar: Callable[[str, Any], MetadataValue]
     count: int | None = None
 
 
@@ -81,12 +86,14 @@ class Table:
         texts: gives the columns that hold strings; may cost a pass over the file.
         read: (columns, bulk) to the rows; once.
         notes: what was decided about the file and could be otherwise, for people.
+        folders: those of the columns that come from the file's path.
     """
 
     columns: tuple[str, ...]
     texts: Callable[[], tuple[str, ...]]
     read: Callable[[Columns, bool], Rows]
     notes: tuple[str, ...] = ()
+    folders: frozenset[str] = frozenset()
 
 
 def damaged_row(values: Mapping[str, Any], encoding: str) -> BadRow:
@@ -133,8 +140,45 @@ def choose_columns(table: Table, options: ReadOptions, name: str) -> Columns:
     return Columns(texts, id_column, tuple(dict.fromkeys(options.columns)))
 
 
-def plain_scalar(value: Any) -> Scalar:
-    """A JSON value as metadata: nested ones become compact JSON, NaN None, integers beyond 64 bits strings."""
+def unique_names(given: Iterable[str]) -> tuple[str, ...]:
+    """Names of columns, each once and none empty: ``column 2`` for one without, ``a (2)`` for a second ``a``."""
+    names: dict[str, None] = {}
+    for number, name in enumerate(given, start=1):
+        base = (name.strip() and name) or f"column {number}"
+        column, copy = base, 2
+        while column in names:
+            column, copy = f"{base} ({copy})", copy + 1
+        names[column] = None
+    return tuple(names)
+
+
+def plain_value(value: Any) -> MetadataValue:
+    """A value of a table as metadata: a list of plain ones stays a list, what nests deeper becomes compact JSON.
+
+    NaN is None, integers beyond 64 bits and decimals are strings, dates and times ISO strings; bytes are taken as
+    UTF-8, or named by their number when they are not.
+    """
+    if isinstance(value, list | tuple) and not any(isinstance(item, list | tuple | dict) for item in value):
+        return [_plain_scalar(item) for item in value]
+    if isinstance(value, list | tuple | dict):
+        return compact_json(value)
+    return _plain_scalar(value)
+
+
+def compact_json(value: Any) -> str:
+    """A value of a table as JSON; what JSON has no form for is as in `plain_value`."""
+    return json.dumps(_plain_tree(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _plain_tree(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {well_formed(str(key)): _plain_tree(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_tree(item) for item in value]
+    return value if isinstance(value, int) else _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> Scalar:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -143,13 +187,59 @@ def plain_scalar(value: Any) -> Scalar:
         return value if -_LARGEST - 1 <= value <= _LARGEST else str(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return well_formed(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return f"<{len(value)} bytes>"
+    return well_formed(str(value))
+
+
+def with_folders(table: Table, name: str) -> Table:
+    """A table with a column more for each folder in its path that is called ``key=value``.
+
+    That is how Hive, Spark, DuckDB and others write the columns by which they part a table. Whole numbers are read
+    as such, like they do; a column that the table has itself counts.
+    """
+    folders: dict[str, int | str | None] = {}
+    for part in name.split("/")[:-1]:
+        key, sign, value = (unquote(piece) for piece in part.partition("="))
+        if key and sign and key not in table.columns:
+            whole = re.fullmatch(r"-?[0-9]{1,18}", value)
+            folders[key] = None if value == _HIVE_NULL else int(value) if whole else value
+    if not folders:
+        return table
+
+    def read(columns: Columns, bulk: bool) -> Rows:
+        wanted = {key: value for key, value in folders.items() if columns.every or key in columns.needed}
+        own = dataclasses.replace(columns, others=tuple(one for one in columns.others if one not in folders))
+        rows = table.read(own, bulk)
+
+        def scalar(column: str, value: Any) -> MetadataValue:
+            return folders[column] if column in folders else rows.scalar(column, value)
+
+        def joined() -> Iterator[Row]:
+            for number, values in rows.rows:
+                if isinstance(values, BadRow):
+                    yield number, BadRow(values.reason, {**values.values, **wanted})
+                else:
+                    yield number, {**values, **wanted}
+
+        types = {key: "int64" if isinstance(value, int) else "string" for key, value in wanted.items()}
+        kept = {**rows.types, **{key: kind for key, kind in types.items() if key in columns.others}}
+        return Rows(joined(), kept, scalar, rows.count)
+
+    return Table((*table.columns, *folders), table.texts, read, table.notes, frozenset(folders))
 
 
 def _texts(table: Table, options: ReadOptions, name: str, id_column: str | None) -> tuple[str, ...]:
     if options.text_columns:
         return tuple(_named(column, table, name, "--text-column") for column in options.text_columns)
-    lower = {column.lower(): column for column in reversed(table.columns) if column != id_column}
+    lower = {
+        column.lower(): column for column in reversed(table.columns) if column not in (id_column, *table.folders)
+    }
     usual = next((lower[column] for column in USUAL if column in lower), None)
     if usual is not None:
         return (usual,)

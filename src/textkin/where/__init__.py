@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from textkin.errors import FilterError
-from textkin.where.conditions import And, Compare, Condition, In, Not, Or, check
+from textkin.where.conditions import And, Compare, Condition, Contains, In, Leaf, Not, Or, check
 from textkin.where.evaluate import matches
 from textkin.where.mapping import from_mapping
 from textkin.where.parse import parse
@@ -18,7 +18,9 @@ __all__ = [
     "And",
     "Compare",
     "Condition",
+    "Contains",
     "In",
+    "Leaf",
     "Not",
     "Or",
     "Where",
@@ -42,6 +44,6 @@ def condition(where: Where) -> Condition | None:
         return parse(where)
     if isinstance(where, Mapping):
         return from_mapping(where)
-    if isinstance(where, Compare | In | Not | And | Or):
+    if isinstance(where, Leaf | Not | And | Or):
         return check(where)
     raise FilterError(f"a filter is a text like 'year >= 2020' or a mapping like {{'lang': 'en'}}, not {where!r}")

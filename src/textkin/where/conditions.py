@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from textkin.errors import FilterError
 
 Scalar: TypeAlias = str | int | float | bool | None
-Metadata: TypeAlias = Mapping[str, Scalar]
+MetadataValue: TypeAlias = Scalar | Sequence[Scalar]
+"""A scalar or a list of them, which comes back as a list."""
+Metadata: TypeAlias = Mapping[str, MetadataValue]
 MAX_DEPTH = 64
 """How deep ``not``, ``and``, ``or`` and brackets may nest."""
 MAX_CONDITIONS = 5000
@@ -39,6 +41,14 @@ class In:
 
 
 @dataclass(frozen=True, slots=True)
+class Contains:
+    """A list that has an item ``=`` to the value, or a text that has the value (a text) in it."""
+
+    field: str
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """The opposite; so ``a != 1`` is also true where ``a`` is missing."""
 
@@ -59,7 +69,8 @@ class Or:
     items: tuple[Condition, ...]
 
 
-Condition: TypeAlias = Compare | In | Not | And | Or
+Leaf: TypeAlias = Compare | In | Contains
+Condition: TypeAlias = Leaf | Not | And | Or
 
 
 def check(condition: Condition) -> Condition:
@@ -77,10 +88,12 @@ def check(condition: Condition) -> Condition:
             pending.append((item.item, depth + 1))
         elif isinstance(item, And | Or):
             pending.extend((part, depth + 1) for part in item.items)
-        elif isinstance(item, Compare | In):
+        elif isinstance(item, Leaf):
             _check_leaf(item)
         else:
-            raise FilterError(f"a filter is made of Compare, In, Not, And and Or, not {type(item).__name__}")
+            raise FilterError(
+                f"a filter is made of Compare, In, Contains, Not, And and Or, not {type(item).__name__}"
+            )
         count += 1
         if count > MAX_CONDITIONS:
             raise FilterError(f"a filter may hold {MAX_CONDITIONS} conditions; use field in (…) for long lists")
@@ -118,7 +131,7 @@ def check_value(field: str, op: str, value: object) -> Scalar:
     )
 
 
-def _check_leaf(item: Compare | In) -> None:
+def _check_leaf(item: Leaf) -> None:
     if not isinstance(item.field, str):
         raise FilterError(f"a field's name is a text, not {item.field!r}")
     if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in item.field):
@@ -126,6 +139,9 @@ def _check_leaf(item: Compare | In) -> None:
     if isinstance(item, In):
         for value in item.values:
             check_value(item.field, "=", value)
+        return
+    if isinstance(item, Contains):
+        check_value(item.field, "=", item.value)
         return
     if item.op not in ("=", "<", "<=", ">", ">="):
         raise FilterError(f"field {item.field!r}: unknown operator {item.op!r}; use =, <, <=, > or >=")

@@ -9,6 +9,7 @@ from textkin.where.conditions import (
     And,
     Compare,
     Condition,
+    Contains,
     In,
     Not,
     Operator,
@@ -19,15 +20,15 @@ from textkin.where.conditions import (
 )
 
 _COMPARISONS: dict[str, Operator] = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
-_FIELD_OPERATORS = (*_COMPARISONS, "$ne", "$in", "$nin", "$exists", "$not")
+_FIELD_OPERATORS = (*_COMPARISONS, "$ne", "$in", "$nin", "$contains", "$not_contains", "$exists", "$not")
 
 
 def from_mapping(mapping: Mapping[str, object]) -> Condition:
     """Turn ``{"lang": "en", "year": {"$gte": 2020}, "$or": [{…}, {…}]}`` into a condition.
 
     All entries must hold. A plain value means ``=``, a list means ``$in``; ``$and``, ``$or`` and ``$not`` take
-    mappings; a field takes ``$eq $ne $gt $gte $lt $lte $in $nin $exists $not``. An empty mapping is true
-    everywhere. ``{"$exists": True}`` means neither missing nor null.
+    mappings; a field takes ``$eq $ne $gt $gte $lt $lte $in $nin $contains $not_contains $exists $not``. An
+    empty mapping is true everywhere. ``{"$exists": True}`` means neither missing nor null.
 
     Raises:
         FilterError: naming the entry.
@@ -73,6 +74,9 @@ def _operator(field: str, op: object, operand: object, depth: int) -> Condition:
         return Compare(field, _COMPARISONS[op], check_value(field, _COMPARISONS[op], operand))
     if op == "$ne":
         return Not(Compare(field, "=", check_value(field, "=", operand)))
+    if op in ("$contains", "$not_contains"):
+        held = Contains(field, check_value(field, "=", operand))
+        return held if op == "$contains" else Not(held)
     if op == "$exists":
         return _exists(field, operand)
     if op == "$not":

@@ -13,6 +13,7 @@ from textkin.where.conditions import (
     And,
     Compare,
     Condition,
+    Contains,
     In,
     Not,
     Operator,
@@ -50,10 +51,11 @@ class _Token:
 def parse(text: str) -> Condition:
     """Read a filter.
 
-    ``= == != <> < <= > >=``, ``in (…)``, ``not in (…)``, ``is null``, ``is not null``, ``and``, ``or``, ``not``
-    and brackets; ``not`` binds tighter than ``and``, which binds tighter than ``or``. Values are texts in single
-    or double quotes (a quote inside is doubled, a backslash is only a backslash), numbers, true, false and
-    null. Fields are bare (letters, digits, ``_ . -``) or in backticks. Keywords in any case.
+    ``= == != <> < <= > >=``, ``in (…)``, ``not in (…)``, ``contains``, ``not contains``, ``is null``, ``is not
+    null``, ``and``, ``or``, ``not`` and brackets; ``not`` binds tighter than ``and``, which binds tighter than
+    ``or``. Values are texts in single or double quotes (a quote inside is doubled, a backslash is only a
+    backslash), numbers, true, false and null. Fields are bare (letters, digits, ``_ . -``) or in backticks.
+    Keywords in any case.
 
     Raises:
         FilterError: with the place and what was expected there.
@@ -156,18 +158,28 @@ class _Reader:
             missing = Compare(field, "=", None)
             return Not(missing) if negated else missing
         if self._take("word", "not"):
+            if self._contains():
+                return Not(Contains(field, self._value(field, "=")))
             if not self._take("word", "in"):
-                self._expected('in (as in: lang not in ("en", "de"))')
+                self._expected('in or contains (as in: lang not in ("en", "de"))')
             return Not(self._in(field))
+        if self._contains():
+            return Contains(field, self._value(field, "="))
         if self._take("word", "in"):
             return self._in(field)
         sign = self._take("sign", *_OPERATORS, "!=", "<>")
         if sign is None:
-            self._expected(f"=, !=, <, <=, >, >=, in or is after the field {field}")
+            self._expected(f"=, !=, <, <=, >, >=, in, contains or is after the field {field}")
         if sign.text in ("!=", "<>"):
             return Not(Compare(field, "=", self._value(field, "=")))
         op = _OPERATORS[sign.text]
         return Compare(field, op, self._value(field, op))
+
+    def _contains(self) -> bool:
+        """No keyword: a field may have this name."""
+        found = self._next.kind == "name" and self._next.text.lower() == "contains"
+        self._place += found
+        return found
 
     def _in(self, field: str) -> In:
         if not self._take("sign", "("):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,13 @@ from typing import Any, Final
 
 from textkin._optional import require
 from textkin.errors import InputError
+from textkin.text.parquet_table import is_text
+from textkin.text.tables import compact_json, plain_value
 
 EVERY: Final = "*"
 """Stands for all columns."""
+_SOURCE: Final = b"textkin.column"
+"""The key of a field's metadata under which its name in the input stands, where the output has another."""
 _LARGEST: Final = 2**63 - 1
 _WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _REAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
@@ -62,22 +65,37 @@ class Columns:
 
     Args:
         schema: pyarrow's; every field may be null.
+        lists: whether a list stays one where the type is a string; else it becomes JSON.
+
+    Attributes:
+        names: as the output has them.
+        sources: as the input has them.
     """
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, schema: Any, *, lists: bool = False) -> None:
         self.schema = schema
         self.names: tuple[str, ...] = tuple(schema.names)
-        self._fits = [_check_of(field) for field in schema]
+        self.sources: tuple[str, ...] = tuple(
+            (field.metadata or {}).get(_SOURCE, field.name.encode()).decode() for field in schema
+        )
+        self._fits = [_check_of(field, lists=lists) for field in schema]
+
+    def type_of(self, source: str) -> Any:
+        """The type that a column of the input is kept in; None where it is not kept."""
+        return self.schema.field(self.sources.index(source)).type if source in self.sources else None
 
     def values(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """A row's values in the order of the columns, each as its type wants it; a missing one is None.
+
+        Args:
+            row: by the names of the input.
 
         Raises:
             InputError: a value of another type; names the column.
         """
         return tuple(
             None if value is None else fit(value)
-            for fit, value in zip(self._fits, map(row.get, self.names), strict=True)
+            for fit, value in zip(self._fits, map(row.get, self.sources), strict=True)
         )
 
     def described(self) -> list[dict[str, str]]:
@@ -100,6 +118,8 @@ def decide(
     known: Mapping[str, Any],
     first: Sequence[Mapping[str, Any]],
     taken: Sequence[str],
+    *,
+    lists: bool = False,
 ) -> Columns:
     """Choose columns and types.
 
@@ -110,7 +130,8 @@ def decide(
         wanted: by the user.
         known: name to Arrow type, as the inputs say it.
         first: values of the first rows.
-        taken: names that the output uses itself, the text's and the id's columns; ``*`` leaves them out.
+        taken: names that the output uses itself; ``*`` keeps an input's column ``id`` as ``input_id``.
+        lists: as `Columns`.
 
     Raises:
         InputError: a column that no input has, or a name that the output uses itself.
@@ -118,16 +139,22 @@ def decide(
     arrow = require("pyarrow", extra="bulk")
     seen = list(dict.fromkeys([*known, *(name for row in first for name in row)]))
     chosen: dict[str, Any] = {}
+    renamed: dict[str, str] = {}
     for one in wanted:
         if one.name == EVERY:
             for name in seen:
-                if name not in taken:
-                    chosen.setdefault(name, known.get(name))
+                kept = name
+                while kept in taken or (kept != name and kept in seen):
+                    kept = f"input_{kept}"
+                if kept != name:
+                    renamed[kept] = name
+                chosen.setdefault(kept, known.get(name))
             continue
         if one.name in taken:
             raise InputError(
                 f"the column {one.name!r} can't be kept under this name: the output has one of its own "
-                f"({', '.join(taken)}); rename it in the input"
+                f"({', '.join(taken)}); rename it in the input, or keep all columns (--column '*'), which calls "
+                f"it input_{one.name}"
             )
         if one.name not in seen:
             raise InputError(
@@ -136,10 +163,14 @@ def decide(
             )
         chosen[one.name] = arrow.type_for_alias(one.type) if one.type else known.get(one.name)
     fields = [
-        arrow.field(name, _inferred([row.get(name) for row in first], arrow) if kind is None else kind)
+        arrow.field(
+            name,
+            _inferred([row.get(renamed.get(name, name)) for row in first], arrow) if kind is None else kind,
+            metadata={_SOURCE: renamed[name].encode()} if name in renamed else None,
+        )
         for name, kind in chosen.items()
     ]
-    return Columns(arrow.schema(fields))
+    return Columns(arrow.schema(fields), lists=lists)
 
 
 def _inferred(values: Iterable[Any], arrow: Any) -> Any:
@@ -153,7 +184,7 @@ def _inferred(values: Iterable[Any], arrow: Any) -> Any:
     return arrow.string()
 
 
-def _check_of(field: Any) -> Callable[[Any], Any]:
+def _check_of(field: Any, *, lists: bool) -> Callable[[Any], Any]:
     arrow = require("pyarrow", extra="bulk")
     types = arrow.types
     cure = f"keep the column as text: --column {field.name}:string"
@@ -188,7 +219,10 @@ def _check_of(field: Any) -> Callable[[Any], Any]:
         return value
 
     def text(value: Any) -> Any:
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        if lists and isinstance(value, list):
+            return value
+        plain = value if isinstance(value, str) else plain_value(value)
+        return plain if isinstance(plain, str | None) else compact_json(plain)
 
     if types.is_int64(field.type):
         return whole
@@ -196,7 +230,7 @@ def _check_of(field: Any) -> Callable[[Any], Any]:
         return real
     if types.is_boolean(field.type):
         return truth
-    if types.is_string(field.type) or types.is_large_string(field.type):
+    if is_text(field.type, arrow):
         return text
 
     sure: set[type] = set()

@@ -17,7 +17,7 @@ from textkin.errors import CorruptStoreError
 from textkin.jobs.bulk.parquet import facts_of
 from textkin.jobs.bulk.result import CURE, ShardFile, read_result
 from textkin.stores.problems import from_system
-from textkin.text.parquet_table import column_scalars
+from textkin.text.parquet_table import column_values
 from textkin.types import Matrix, Metadata, ModelInfo
 from textkin.vectors.mapped import mapped_matrix
 from textkin.vectors.quantize import Kind, dequantize, stored_type, stored_width
@@ -214,7 +214,7 @@ class VectorOutput:
 
     def _batch(self, rows: Any, shard: ShardFile, texts: bool, vectors: bool) -> Batch:
         ids = rows.column("id").to_pylist()
-        columns = [column_scalars(rows.column(name)) for name in self.manifest.columns]
+        columns = [column_values(rows.column(name)) for name in self.manifest.columns]
         metadata = [
             dict(zip(self.manifest.columns, values, strict=True)) for values in zip(*columns, strict=True)
         ] or [{} for _ in ids]

@@ -15,6 +15,7 @@ from textkin.jobs.bulk.parquet import OWN
 from textkin.jobs.bulk.shards import Reject, Row
 from textkin.jobs.bulk.spill import Spill
 from textkin.text.options import OnNote, ReadOptions, Skipped, ignore_note
+from textkin.text.parquet_table import is_text
 from textkin.text.read import read_inputs
 from textkin.types import Record
 
@@ -88,7 +89,7 @@ class RowReader:
         # Types are decided by what comes first, so it is read before anything is written.
         first = list(itertools.islice(items, _LOOK if wanted and known is None else 0))
         metadata = [item[0].metadata for item in first if isinstance(item, tuple)]
-        self.columns = known or decide(wanted, self._types, metadata, OWN)
+        self.columns = known or decide(wanted, self._types, metadata, OWN if exact else (), lists=not exact)
         self._decided = self.columns
         self._stream = itertools.chain(first, items)
 
@@ -107,7 +108,7 @@ class RowReader:
                 seen, as_read = kinds, self._read_as_is(kinds)
             found = {
                 name: values.get(name) if name in as_read else record.metadata.get(name)
-                for name in self.columns.names
+                for name in self.columns.sources
             }
             try:
                 kept = self.columns.values(found)
@@ -119,9 +120,9 @@ class RowReader:
     def _read_as_is(self, kinds: Mapping[str, Any]) -> frozenset[str]:
         """The columns that a table has in the very type that is kept: their values need no turning."""
         return frozenset(
-            field.name
-            for field in self.columns.schema
-            if self._exact and field.name not in self._typed and kinds.get(field.name) == field.type
+            name
+            for name, field in zip(self.columns.sources, self.columns.schema, strict=True)
+            if self._exact and name not in self._typed and kinds.get(name) == field.type
         )
 
     def _items(self, records: Iterator[Record]) -> Iterator[Skipped | _Item]:
@@ -162,11 +163,11 @@ class RowReader:
         if self._decided is None:
             for column, kind in types.items():
                 self._types.setdefault(column, kind)
-        before = self._decided.schema if self._decided is not None else None
+        before = self._decided
         for column, kind in types.items():
             if column in self._typed or kind is None:
                 continue
-            known = self._types.get(column) if before is None else _type_in(before, column)
+            known = self._types.get(column) if before is None else before.type_of(column)
             if known is not None and known != kind and not _loose(known, kind):
                 raise InputError(
                     f"{name}: the column {column!r} is {kind}, and {known} in what came before; keep it as text: "
@@ -182,13 +183,10 @@ def _arrow(kind: Any) -> Any:
     return require("pyarrow", extra="bulk").type_for_alias(kind) if isinstance(kind, str) else kind
 
 
-def _type_in(schema: Any, name: str) -> Any:
-    return schema.field(name).type if name in schema.names else None
-
-
 def _loose(known: Any, kind: Any) -> bool:
     """Whether values of one type are checked, and turned, one by one into the other."""
-    types = require("pyarrow", extra="bulk").types
-    if types.is_string(known) or types.is_large_string(known):
+    arrow = require("pyarrow", extra="bulk")
+    types = arrow.types
+    if is_text(known, arrow):
         return True
     return bool(types.is_float64(known) and (types.is_integer(kind) or types.is_floating(kind)))

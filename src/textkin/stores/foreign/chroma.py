@@ -19,7 +19,7 @@ from textkin.stores.chroma import ChromaPoints
 from textkin.stores.foreign.reader import Row
 from textkin.stores.problems import from_system
 from textkin.text.digest import well_formed
-from textkin.text.tables import plain_scalar
+from textkin.text.tables import plain_value
 
 _PAGE: Final = 1000
 _TRIES: Final = 5
@@ -144,7 +144,7 @@ def _states(folder: Path) -> dict[str, tuple[int, int]]:
 def _rows(answer: Any) -> Iterator[Row]:
     for number, key in enumerate(answer["ids"]):
         told = answer["metadatas"][number] or {}
-        metadata = {well_formed(str(name)): plain_scalar(value) for name, value in told.items()}
+        metadata = {well_formed(str(name)): plain_value(value) for name, value in told.items()}
         embedding = answer["embeddings"][number]
         vector = None if embedding is None else np.asarray(embedding)
         yield Row(well_formed(str(key)), answer["documents"][number], metadata, vector)

@@ -13,8 +13,8 @@ import numpy as np
 from textkin._optional import require
 from textkin.errors import InputError, StoreError, StoreNotFoundError
 from textkin.stores.foreign.reader import Row
-from textkin.text.tables import plain_scalar
-from textkin.types import Scalar
+from textkin.text.tables import plain_value
+from textkin.types import MetadataValue
 
 _PAGE: Final = 1000
 _VECTORS: Final = ("vector", "halfvec", "_float4", "_float8")
@@ -98,16 +98,16 @@ class TableReader:
             raise InputError(
                 f"{self.url}: a row has no id in column {self._asked.id!r}; name another column (id=NAME)"
             )
-        metadata: dict[str, Scalar] = {}
+        metadata: dict[str, MetadataValue] = {}
         spread: dict[str, Any] = {}
         for column, value in zip(rest, others, strict=True):
             if column.name == self._asked.metadata and isinstance(value, Mapping):
                 spread = dict(value)
             else:
-                metadata[column.name] = _scalar(value)
+                metadata[column.name] = _plain(value)
         for key, value in spread.items():
             own = f"{self._asked.metadata}.{key}" if key in metadata else key
-            metadata[own] = plain_scalar(value)
+            metadata[own] = plain_value(value)
         if vector is not None and (not vector or isinstance(vector[0], list)):
             return Row(name, text, metadata, None, "its array is empty or nested")
         return Row(name, text, metadata, None if vector is None else _numbers(vector))
@@ -207,15 +207,15 @@ def _form(column: _Column) -> str:
     if column.category in ("D", "T"):
         return "to_jsonb({}) #>> '{{}}'"  # ISO 8601
     if column.category == "A":
-        return "to_jsonb({})::text"
+        return "to_jsonb({})"
     return "{}::text"
 
 
-def _scalar(value: Any) -> Scalar:
+def _plain(value: Any) -> MetadataValue:
     if isinstance(value, Decimal):
         whole = value.is_finite() and value == value.to_integral_value()
         value = int(value) if whole else float(value)
-    return plain_scalar(value)
+    return plain_value(value)
 
 
 def _numbers(vector: list[float | None]) -> Any:

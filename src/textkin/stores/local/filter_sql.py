@@ -6,7 +6,7 @@ import json
 from typing import TypeAlias
 
 from textkin.types import Scalar
-from textkin.where import And, Compare, Condition, In, Not, check
+from textkin.where import And, Compare, Condition, Contains, In, Not, check
 
 Parameters: TypeAlias = list[Scalar]
 
@@ -24,6 +24,8 @@ def _expression(condition: Condition, parameters: Parameters) -> str:
         return _compare(condition, parameters)
     if isinstance(condition, In):
         return _in(condition, parameters)
+    if isinstance(condition, Contains):
+        return _contains(condition, parameters)
     if isinstance(condition, Not):
         return f"NOT {_expression(condition.item, parameters)}"
     parts = [_expression(item, parameters) for item in condition.items]
@@ -72,6 +74,22 @@ def _in(condition: In, parameters: Parameters) -> str:
     if None in condition.values:
         parts.append(_null(path, parameters))
     return _joined(parts, " OR ", "0")
+
+
+def _contains(condition: Contains, parameters: Parameters) -> str:
+    path, value = _path(condition.field), condition.value
+    # What is no list is for json_each a list of one; it must not be looked into.
+    items = "FROM json_each(CASE json_type(metadata, ?) WHEN 'array' THEN json_extract(metadata, ?) END)"
+    parameters += [path, path]
+    if value is None or isinstance(value, bool):
+        parameters.append("null" if value is None else "true" if value else "false")
+        return f"EXISTS (SELECT 1 {items} WHERE type = ?)"
+    parameters.append(value)
+    if not isinstance(value, str):
+        return f"EXISTS (SELECT 1 {items} WHERE type IN ('integer', 'real') AND atom = ?)"
+    parameters += [path, path, value]
+    held = f"EXISTS (SELECT 1 {items} WHERE type = 'text' AND atom = ?)"
+    return f"({held} OR ({_HAS_TEXT} AND instr(json_extract(metadata, ?), ?) > 0))"
 
 
 _HAS_TEXT = "json_type(metadata, ?) IS 'text'"

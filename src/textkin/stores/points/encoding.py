@@ -15,7 +15,7 @@ import numpy as np
 
 from textkin.errors import CorruptStoreError, NewerVersionError
 from textkin.stores.points.backend import KIND, PREFIX, SOURCE, Point
-from textkin.types import Matrix, Record, Scalar, Span, Vector
+from textkin.types import Matrix, MetadataValue, Record, Scalar, Span, Vector
 from textkin.vectors.similarity import normalize
 
 UNFINISHED: Final = ""
@@ -44,7 +44,7 @@ class Read:
     """
 
     id: str
-    metadata: dict[str, Scalar]
+    metadata: dict[str, MetadataValue]
     order: int
     digest: str
     spans: tuple[Span, ...]
@@ -170,7 +170,11 @@ def next_orders(count: int) -> list[int]:
 
 def _fields(record: Record) -> dict[str, Scalar]:
     """What a database may filter by."""
-    return {key: value for key, value in record.metadata.items() if value is not None and is_plain(key)}
+    return {
+        key: value
+        for key, value in record.metadata.items()
+        if isinstance(value, str | int | float) and is_plain(key)
+    }
 
 
 def _payload(value: dict[str, Any], text: str) -> tuple[str, str]:

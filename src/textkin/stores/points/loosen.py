@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from textkin.where.conditions import And, Compare, Condition, In, Not, Or
+from textkin.where.conditions import And, Compare, Condition, Contains, In, Not, Or
 
 
 def loosened(condition: Condition, can: Callable[[Compare | In], bool]) -> Condition | None:
@@ -16,6 +16,8 @@ def loosened(condition: Condition, can: Callable[[Compare | In], bool]) -> Condi
     Returns:
         None where nothing is left to ask for.
     """
+    if isinstance(condition, Contains):
+        return None  # lists are in the payload only
     if isinstance(condition, Compare | In):
         return condition if can(condition) else None
     if isinstance(condition, And):

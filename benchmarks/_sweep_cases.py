@@ -14,8 +14,11 @@ from textkin.models.weights.files import file_digest
 
 _MODEL = ("--model", f"hashing:{WIDTH}")
 _COLUMNS = ("--id-column", "id", "--text-column", "text")
-_WORDS = "refund order table parse thread lock socket query vector cell gene season match player".split(" ")
-_ROWS = 36
+_WORDS = (
+    *("refund", "order", "table", "parse", "thread", "lock", "socket"),
+    *("query", "vector", "cell", "gene", "season", "match", "player"),
+)
+_ROWS = 48
 _N = "n.kin"
 Command = tuple[str, ...]
 Setup = Command | Callable[[Path], None]
@@ -193,8 +196,9 @@ def _bulk_cases() -> Iterator[Case]:
 
 def _copy_cases() -> Iterator[Case]:
     for target in ("m.kin", "v.npy", "chroma:db", "lancedb:db", "qdrant:db"):
-        kind, preload = target.partition(":")[0], ()
+        kind = target.partition(":")[0]
         needs: tuple[str, ...] = ()
+        preload: tuple[str, ...] = ()
         if ":" in target:
             needs = ({"qdrant": "qdrant_client", "chroma": "chromadb"}.get(kind, kind),)
             preload = needs if kind != "lancedb" else ()

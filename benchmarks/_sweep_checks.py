@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from _bulk_checks import Known, Output, at_end, read_output
+from _bulk_checks import Known, Output, at_end, listed_and_gone, read_output
 from _kill_checks import Snapshot, _near
 from textkin.errors import StoreNotFoundError, TextkinError
 from textkin.ledger import Ledger
@@ -26,7 +27,7 @@ WIDTH = 64
 _TOLERANCE = 1e-3
 _DATABASES = ("chroma:", "lancedb:", "qdrant:")
 _DERIVED = ("/matrix.bin", "/join.bin", "/calibration.json", ".lock", "/_textkin/lock-0", ".db-wal", ".db-shm")
-"""Endings of files that may be there or not. A run that had nothing to write leaves a killed one's log as it is."""
+"""Endings of files that may be there or not: a run with nothing to write leaves a killed one's log as it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,20 +86,19 @@ def look(folder: Path, watched: Watched) -> State:
     for name in watched.outputs:
         state.outputs[name] = _output(folder / name, state.problems)
     for name in watched.jobs:
-        finished = (folder / name / "_manifest.json").exists()
         try:
-            state.jobs[name] = read_output(folder / name) if finished else None
-        except (OSError, ValueError, KeyError) as error:
-            state.jobs[name] = None
-            state.problems.append(f"the finished {name} can't be read: {type(error).__name__}: {error}")
+            state.jobs[name] = read_output(folder / name)
+        except (OSError, ValueError, KeyError):
+            state.jobs[name] = None  # not begun, under way, or damaged: judged file by file
     _look_at_ledger(folder / "data" / "ledger.db", watched.texts, state)
     return state
 
 
-def copied(folder: Path, scratch: Path, number: int) -> Path:
-    """A fresh copy of a run's folder; a name of its own each, because some databases remember what they opened."""
-    target = scratch / f"look-{number}"
-    shutil.copytree(folder, target, symlinks=True)
+def copied(folder: Path, scratch: Path) -> Path:
+    """A copy of a run's folder; each has a name of its own, because some databases remember what they opened."""
+    scratch.mkdir(exist_ok=True)
+    target = Path(tempfile.mkdtemp(dir=scratch))
+    shutil.copytree(folder, target, symlinks=True, dirs_exist_ok=True)
     return target
 
 
@@ -207,13 +207,23 @@ def after_fault(left: State, old: State, new: State, watched: Watched, folder: P
         if left.outputs[name] not in allowed and not any(name in problem for problem in left.problems):
             problems.append(f"{name} is {'there, but ' if left.outputs[name] else 'gone, '}neither old nor new")
     for name in watched.jobs:
-        wanted = [output for state in (old, new) if (output := state.jobs[name]) is not None]
-        if (folder / name).exists() and not (done and left.jobs[name] is not None):
-            problems += Known(wanted).after_kill(folder / name)
+        if not done:
+            finished = [output for state in (old, new) if (output := state.jobs[name]) is not None]
+            problems += _of_either(folder / name, finished)
         if done:
             goal_job = new.jobs[name]
             assert goal_job is not None
             problems += at_end(folder / name, goal_job)
+    return problems
+
+
+def _of_either(out: Path, finished: Sequence[Output]) -> list[str]:
+    """What is wrong with an output folder whose files may be of one job or of the other."""
+    problems = listed_and_gone(out)
+    for file in sorted(out.glob("*.parquet")):
+        told = [Known([output]).problems(file) for output in finished]
+        if all(told):
+            problems += told[-1] if told else [f"{file.name} is there, though no run makes it"]
     return problems
 
 

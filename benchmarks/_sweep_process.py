@@ -27,7 +27,10 @@ from types import TracebackType
 
 KILLS = {"kill before": 1, "kill after": 2, "kill in the middle": 3}
 ACTS = {**KILLS, "fail once": 4, "fail from there on": 5, "short": 6, "half, then fail from there on": 7}
-OPS = "open write resize rename unlink mkdir rmdir link symlink chmod sync send mark".split(" ")
+OPS = (
+    *("open", "write", "resize", "rename", "unlink", "mkdir", "rmdir", "link"),
+    *("symlink", "chmod", "sync", "send", "mark"),
+)
 _CONTROL = "TEXTKIN_SWEEP_CONTROL"
 _GROWS = frozenset({"open", "write", "resize", "mkdir", "link", "symlink", "sync"})
 _NAMES = frozenset({"open", "rename", "unlink", "mkdir", "rmdir", "link", "symlink", "chmod"})

@@ -1,33 +1,28 @@
-"""Every command, killed or failed at its file-changing calls: what was kept must be whole, and the next run finish.
+"""Every command, killed or failed at its file-changing calls: what it leaves is whole, and the next run finishes.
 
-    python benchmarks/sweep.py --runs 3000
-
-Calls are broken where the C library makes them (`_sweep_process`), so SQLite's, Arrow's and the databases' own count
-too. Each run starts from the same files. After it: no traceback, a documented exit code, every record whole and as
-before or as it should become, search as counting, no output half-written, and what the command said it had done is
-there. Then it runs again, undisturbed: the end must be that of a run that nobody broke, without anything left lying.
+Calls are broken where the C library makes them (`_sweep_process`): those of SQLite, Arrow and databases count too.
+Each run starts from the same files. After it: no traceback, a documented exit code, every record whole and as
+before or as it should become, search as counting, no output half-written, and what the command said it had done
+is there. Then it runs again, undisturbed: the end is that of a run that nobody broke, and nothing is left lying.
 """
 
 from __future__ import annotations
 
 import errno
 import importlib.util
-import random
 import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from _common import ROOT, Goal, Report, Table, arguments, command_line, finish, say
-from _sweep_cases import Case, Command, all_cases, server_cases
-from _sweep_checks import State, after_fault, at_the_end, copied, look
-from _sweep_process import COMMON, KILLS, Call, Ended, Fault, Server, compiled_hook, read_log, why_not
-from textkin import errors
+from _sweep_cases import Case, all_cases, server_cases
+from _sweep_process import COMMON, KILLS, Fault, Server, compiled_hook, why_not
+from _sweep_runs import CalmRunFailed, Prepared, manners, missing
 
 sys.path.insert(0, str(ROOT / "tools"))
 import servers
@@ -46,13 +41,6 @@ _WAYS = (
     ("short", 0),
     ("fail once", errno.ENOSPC),
 )
-_TEMPORARY = "tmp"
-
-
-def documented_codes() -> set[int]:
-    """Exit codes that the error tree names, and those of Ctrl-C and a closed pipe."""
-    found = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    return {kind.exit_code for kind in found if issubclass(kind, errors.TextkinError)} | {130, 141}
 
 
 @dataclass(slots=True)
@@ -77,138 +65,39 @@ class Findings:
 
 
 class Sweep:
-    """One case, prepared once and run many times.
+    """One case, broken in many ways."""
 
-    Args:
-        case: what is run.
-        server: what runs it.
-        folder: for the files that it starts from, those of the run, and copies.
-    """
-
-    def __init__(self, case: Case, server: Server, folder: Path) -> None:
-        self._case, self._server = case, server
-        self._base, self._root, self._scratch = folder / "base", folder / "run", folder / "looks"
-        self._number = 0
-        self.found = Findings()
-        self._root.mkdir(parents=True)
-        for step in case.before:
-            if callable(step):
-                step(self._root)
-            else:
-                self._prepare(step, step is case.before[-1] and case.interrupt)
-        shutil.copytree(self._root, self._base)
-        self._old = self._look()[0]
-        self._fresh()
-        calm = self._run(case.command, record=True)
-        self.calls = [call for call in read_log(server.log) if call.op != "mark"]
-        self.found.calls = calm.calls
-        self._new = self._look()[0]
-        wrong = [*self._old.problems, *self._new.problems]
-        if calm.code != 0 or wrong:
-            raise SystemExit(f"{case.name}: undisturbed it ends with {calm.code}: {calm.err}{wrong}")
-
-    def _prepare(self, command: Command, interrupt: bool) -> None:
-        done = self._run(command)
-        if interrupt:
-            shutil.rmtree(self._root)
-            self._root.mkdir()
-            for step in self._case.before[:-1]:
-                if callable(step):
-                    step(self._root)
-            self._run(command, Fault(done.calls // 2, "kill before"))
-        elif done.code != 0:
-            raise SystemExit(f"{self._case.name}: {' '.join(command)} ends with {done.code}: {done.err}")
-
-    def _run(self, command: Command, fault: Fault | None = None, *, record: bool = False) -> Ended:
-        (self._root / _TEMPORARY).mkdir(exist_ok=True)
-        places = {"TEXTKIN_DATA": "data", "TEXTKIN_CACHE": "cache", "TMPDIR": _TEMPORARY, "HOME": "home"}
-        environment = {name: str(self._root / place) for name, place in places.items()}
-        command = tuple(part.replace("{run}", str(self._number)) for part in command)
-        sockets = self._case.sockets
-        return self._server.run(command, self._root, environment, fault, record=record, sockets=sockets)
-
-    def _fresh(self) -> None:
-        self._number += 1
-        shutil.rmtree(self._root, ignore_errors=True)
-        shutil.copytree(self._base, self._root)
-
-    def _look(self) -> tuple[State, Path]:
-        watched = self._case.watched
-        copy = copied(self._root, self._scratch, self._number)
-        places = tuple(place.replace("{run}", str(self._number)) for place in watched.collections)
-        state = look(copy, replace(watched, collections=places))
-        named = zip(watched.collections, state.collections.values(), strict=True)
-        state.collections = dict(named)
-        return state, copy
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._calls = [call for call in prepared.calls if call.op != "mark"]
+        self.found = Findings(len(self._calls))
 
     def faults(self, count: int) -> Iterator[Fault]:
         """Positions evenly from the first call to the last, each way in turn."""
-        calls = self.found.calls
-        step = max(1, calls * len(_WAYS) / max(1, count))
+        calls = max(1, len(self._calls))
+        step = max(1.0, calls * len(_WAYS) / max(1, count))
         for number in range(count):
             act, error = _WAYS[number % len(_WAYS)]
-            nth = number // len(_WAYS)
-            at = 1 + int((nth + (number % len(_WAYS)) / len(_WAYS)) * step) % max(1, calls)
-            yield Fault(at, act, error)
+            place = (number // len(_WAYS) + number % len(_WAYS) / len(_WAYS)) * step
+            yield Fault(1 + int(place) % calls, act, error)
 
     def one(self, fault: Fault) -> None:
         """Break it once, look, run it again, look."""
-        found, case = self.found, self._case
-        self._fresh()
-        ended = self._run(case.command, fault)
+        found, prepared = self.found, self._prepared
+        prepared.fresh()
+        ended = prepared.run(prepared.case.command, fault)
         found.runs += 1
-        problems = list(self._manners(ended, fault))
-        done = ended.code == 0
         found.killed += ended.code == -9
-        found.harmless += done
+        found.harmless += ended.code == 0
         found.failed += ended.code not in (0, -9)
-        left, copy = self._look()
-        problems += after_fault(left, self._old, self._new, case.watched, copy, done)
-        if fault.error and list((self._root / _TEMPORARY).iterdir()) and not _cleaning_fails(fault):
-            problems.append(f"temporary files stay after an error: {_names(self._root / _TEMPORARY)}")
-        shutil.rmtree(copy)
-        again = self._run(case.again or case.command)
-        if again.code not in (0, *case.had_done):
-            problems.append(f"run again, it ends with {again.code}: {again.err.strip()[-300:]}")
-        else:
-            final, copy = self._look()
-            problems += [f"run again: {one}" for one in at_the_end(final, self._new, case.watched, copy)]
-            shutil.rmtree(copy)
-        where = self.calls[fault.at - 1] if fault.at <= len(self.calls) else None
-        named = f"{fault} ({_shown(where, self._root)})"
-        found.problems += [f"{case.name}: {named}: {problem}" for problem in problems]
-
-    def _manners(self, ended: Ended, fault: Fault) -> Iterator[str]:
-        """How it may end, and what it may say."""
-        if ended.code is None:
-            yield "it did not end"
-        elif ended.code < 0 and not (ended.code == -9 and fault.act in KILLS and ended.fired):
-            yield f"it was ended by signal {-ended.code}"
-        elif ended.code > 0 and ended.code not in documented_codes():
-            yield f"exit code {ended.code}: {ended.err.strip()[-400:]}"
-        for word in ("Traceback", "Exception ignored", "Fatal Python error", "panicked at"):
-            if word in ended.err:
-                yield f"{word} on stderr: {ended.err.strip()[-400:]}"
-        if ended.code and ended.code > 0 and not ended.err.strip():
-            yield f"exit code {ended.code} without a word"
-
-
-def _cleaning_fails(fault: Fault) -> bool:
-    return fault.error != errno.ENOSPC
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def _shown(call: Call | None, root: Path) -> str:
-    if call is None:
-        return "a call of another run"
-    return f"{call.op} {call.path.removeprefix(f'{root.resolve()}/')}"
-
-
-def _missing(case: Case) -> list[str]:
-    return [name for name in case.needs if importlib.util.find_spec(name) is None]
+        problems = [*manners(ended, fault.act in KILLS), *prepared.left(done=ended.code == 0)]
+        # On a full disk cleaning works; on one that fails it can't.
+        if fault.error == errno.ENOSPC and (names := prepared.temporary()):
+            problems.append(f"temporary files stay after an error: {names}")
+        problems += prepared.again()
+        call = self._calls[fault.at - 1] if fault.at <= len(self._calls) else None
+        where = "" if call is None else f" ({call.op} {call.path.removeprefix(f'{prepared.root.resolve()}/')})"
+        found.problems += [f"{prepared.case.name}: {fault}{where}: {problem}" for problem in problems]
 
 
 def _sweep(cases: Sequence[Case], runs: int, hook: Path, work: Path, found: dict[str, Findings]) -> None:
@@ -223,7 +112,12 @@ def _sweep(cases: Sequence[Case], runs: int, hook: Path, work: Path, found: dict
                 running[case.preload] = stack.enter_context(server)
             start = time.monotonic()
             folder = work / f"case-{number}"
-            sweep = Sweep(case, server, folder)
+            try:
+                sweep = Sweep(Prepared(case, server, folder))
+            except CalmRunFailed as error:
+                found[case.name] = Findings(problems=[str(error)])
+                say(f"  {error}")
+                continue
             for fault in sweep.faults(max(1, round(runs * case.weight / total + 0.5))):
                 sweep.one(fault)
             shutil.rmtree(folder)
@@ -256,7 +150,7 @@ def main() -> int:
             cases += server_cases(stack.enter_context(servers.postgresql()))
         if options.only:
             cases = [case for case in cases if any(word in case.name for word in options.only.split(","))]
-        absent = {case.name: _missing(case) for case in cases if _missing(case)}
+        absent = {case.name: missing(case) for case in cases if missing(case)}
         cases = [case for case in cases if case.name not in absent]
         _sweep(cases, options.runs, compiled_hook(Path(name)), Path(name), found)
     fill(report, found, absent, time.monotonic() - start)

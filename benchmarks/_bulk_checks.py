@@ -129,16 +129,23 @@ class Known:
     def after_kill(self, out: Path) -> list[str]:
         """Every Parquet file is whole; all that a manifest lists is there, be it of an earlier input."""
         problems = [problem for file in sorted(out.glob("*.parquet")) for problem in self.problems(file)]
-        if (out / "_manifest.json").exists():
-            try:
-                shards = json.loads((out / "_manifest.json").read_text(encoding="utf-8"))["shards"]
-            except (ValueError, KeyError) as error:
-                return [*problems, f"the manifest can't be read: {error}"]
-            for shard in shards:
-                file = None if shard["file"] is None else out / shard["file"]
-                if file is not None and not (file.exists() and file.stat().st_size == shard["bytes"]):
-                    problems.append(f"the manifest lists {file.name}, which is not there")
-        return problems
+        return problems + listed_and_gone(out)
+
+
+def listed_and_gone(out: Path) -> list[str]:
+    """What a manifest lists and is not there as it says."""
+    if not (out / "_manifest.json").exists():
+        return []
+    try:
+        shards = json.loads((out / "_manifest.json").read_text(encoding="utf-8"))["shards"]
+    except (ValueError, KeyError) as error:
+        return [f"the manifest can't be read: {error}"]
+    files = [(out / shard["file"], shard["bytes"]) for shard in shards if shard["file"] is not None]
+    return [
+        f"the manifest lists {file.name}, which is not there"
+        for file, size in files
+        if not (file.exists() and file.stat().st_size == size)
+    ]
 
 
 class Onlooker:

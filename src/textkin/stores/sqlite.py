@@ -69,6 +69,8 @@ def create(path: Path, kind: FileKind) -> None:
             with transaction(connection, write=True):
                 connection.execute(f"PRAGMA application_id = {kind.application_id}")
                 _migrate_inside(connection, kind)
+            # Closing would do this too, but say nothing when the disk fails, and leave the pages in the log.
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except BaseException:
             connection.close(True)
             remove_unfinished(path)

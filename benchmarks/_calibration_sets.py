@@ -187,6 +187,22 @@ def products(share: float, limit: int) -> LabelledSet:
     return sown(made, share, _light, limit)
 
 
+def editions(share: float, limit: int) -> LabelledSet:
+    """Products in two or three editions, of which one has only a word more; ``share`` copies."""
+    dice = random.Random(6)
+    first = ["Aurora", "Bolt", "Cedar", "Delta", "Ember", "Falcon", "Glacier", "Harbor", "Iris", "Juniper", "Kestrel"]
+    second = ["trail", "road", "city", "winter", "summer", "night", "river", "forest", "studio", "travel", "garden"]
+    kinds = ["jacket", "headphones", "tent", "lamp", "notebook computer", "watch", "camera", "boots", "speaker", "gloves"]
+    every = [f"{a} {b} {kind}" for a, b, kind in itertools.product(first, second, kinds)]
+    made: list[str] = []
+    for name in dice.sample(every, len(every)):
+        edition = dice.choice([("", " Pro"), ("", " Pro", " Mini"), (" for men", " for women"), ("", " (refurbished)")])
+        made += [name + more for more in edition]
+        if len(made) >= limit * (1 - share):
+            break
+    return sown(made, share, _light, limit)
+
+
 def dishes(share: float, limit: int) -> LabelledSet:
     """Menus without a single number: a dish, what goes with it, how it is served; ``share`` copies."""
     dice = random.Random(4)
@@ -321,6 +337,8 @@ DESIGN: Final[dict[str, Make]] = {
     ),
     "question titles, no copies": lambda d, n: sown(_column(d, _TITLES, "title"), 0.0, _light, n),
     "sentences that mean the same": lambda d, n: sts(d, "stsb_multi/en-train.tsv", "score", 4.0, n),
+    "editions, 10 % copies": lambda _, n: editions(0.1, n),
+    "editions": lambda _, n: editions(0.0, n),
     "catalogue of variants": lambda _, n: products(0.0, n),
     "catalogue of variants, 10 % copies": lambda _, n: products(0.1, n),
 }
@@ -333,7 +351,7 @@ JUDGING: Final[dict[str, Make]] = {
         _json_lines(d / "scifact" / "corpus.jsonl.gz", "title"), 0.5, _other, n
     ),
     "German sentences, 10 % copies": lambda d, n: sown(
-        _column(d, "stsb_multi/de-test.tsv", "sentence1"), 0.1, _other, n
+        _column(d, "stsb_multi/de-dev.tsv", "sentence1"), 0.1, _other, n
     ),
     "questions to a bank, 10 % copies": lambda d, n: sown(
         _column(d, "banking77/train.tsv", "text"), 0.1, _other, n

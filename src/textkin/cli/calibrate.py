@@ -191,8 +191,8 @@ def auto_threshold(collection: Collection, *, must_be_sure: bool = False) -> flo
         found = collection.calibrated(progress=progress)
     if must_be_sure and not found.confident:
         raise InputError(
-            f"{found.why}. Nothing was deleted: see what {found.threshold:g} finds without --apply, give a number, "
-            f"judge pairs for textkin calibrate --labels, or add --yes to delete at {found.threshold:g}"
+            f"{found.why}. Nothing was deleted: see what {found.threshold:g} finds without --apply, give a "
+            f"number, judge pairs for textkin calibrate --labels, or add --yes to delete at {found.threshold:g}"
         )
     tell_auto(found)
     return found.threshold

@@ -3,16 +3,16 @@
 The model of it: the pairs that reach a score are known (the join finds them all); which of them are duplicates is
 not. Three kinds of evidence speak on a pair:
 
-- *chance*: random pairs are the null; its tail, fitted below the scores where duplicates show and without the copies
-  that the texts give away, says how many unrelated pairs reach a score. It never exceeds what is found there.
-- *its texts* (`textkin.duplicates.differing`): a copy with slips; a pair with contrary numbers or a "not"; siblings,
-  in which one word stands for another as it does in other pairs too; or none of these.
-- *contrary pairs as witnesses*: they are false, and their share among false pairs is known from lower scores, where
-  nearly all are; so where there are many of them there are other false pairs too.
+- *chance*: random pairs are the null; its tail, fitted below the scores where duplicates show and without the
+  copies that the texts give away, says how many unrelated pairs reach a score. It never exceeds what is found.
+- *its texts* (`textkin.duplicates.differing`): a copy with slips; a pair with contrary numbers or a "not";
+  siblings, of a family in which one word stands for another; a word exchanged as elsewhere; or none of these.
+- *contrary pairs and siblings as witnesses*: they are false, and their share among false pairs is known from lower
+  scores, where nearly all are; so where there are many of them there are other false pairs too.
 
-From these follow an estimate of the false pairs and two bounds of the true ones. Copies are true. So are unclear pairs
-that chance and witnesses don't explain even when doubled, but no more of them than there are copies: alone they prove
-nothing. Siblings are different things in the lower bound, and treated like unclear pairs in the upper one.
+From these follow an estimate of the false pairs and two bounds of the true ones. Copies are true. So are unclear
+pairs that chance and witnesses don't explain even when doubled, but no more of them than there are copies: alone
+they prove nothing. Siblings and exchanges are false in the lower bound, and like unclear pairs in the upper one.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def calibrate(
             false_low=float(min(low[k], counts.false[k])),
             false_high=float(max(counts.found[k] - counts.true_low[k], counts.false[k])),
             copies=float(counts.kinds[k, Kind.COPY]),
-            different=float(counts.kinds[k, Kind.CONTRARY] + counts.kinds[k, Kind.SIBLING]),
+            different=float(counts.kinds[k, [Kind.CONTRARY, Kind.SIBLING, Kind.EXCHANGE]].sum()),
             extrapolated=bool(t >= begin or chance[bins[k]] / pairs * null.pairs < 1),
             missed=float((scores < t).mean()) if len(scores) else None,
             missed_by={kind: float((scores[kinds == kind] < t).mean()) for kind in EDITS if (kinds == kind).any()},
@@ -159,7 +159,7 @@ class _Seen:
 
     Attributes:
         found: ``(levels,)`` pairs that reach each level.
-        kinds: ``(levels, 4)`` of them by kind, in the levels from ``start`` on.
+        kinds: ``(levels, 5)`` of them by kind, in the levels from ``start`` on.
         copies: ``(BINS,)`` pairs that are copies by their texts, by score.
         start: first level whose pairs were looked at.
     """
@@ -245,18 +245,21 @@ def _counted(seen: _Seen, chance: Doubles) -> _Counts:
     expected = np.maximum(_each(chance), 0.0)
     looked = np.arange(len(found)) >= seen.start
     others: Doubles = np.where(looked, found - kinds[:, Kind.COPY], found)
-    contrary = kinds[:, Kind.CONTRARY]
+    contrary, siblings = kinds[:, Kind.CONTRARY], kinds[:, Kind.SIBLING]
     # Where chance explains at least half of what is found, nearly all is false: how many witnesses are there?
-    plain_false = looked & (expected * _DOUBT >= others)
-    witnesses = contrary[plain_false].sum()
-    ratio = others[plain_false].sum() / witnesses if witnesses >= _WITNESSES else 1.0
-    false: Doubles = np.minimum(np.maximum(expected, contrary * ratio), others)
-    rest = np.maximum(false - contrary, 0.0)
-    unclear, siblings = kinds[:, Kind.UNCLEAR], kinds[:, Kind.SIBLING]
-    doubt = _DOUBT * _above(rest)
-    copies = _above(kinds[:, Kind.COPY])
-    true_low = copies + np.clip(_above(unclear) - doubt, 0.0, copies)
-    true_high = copies + np.maximum(_above(unclear + siblings) - doubt, 0.0)
+    nearly_all = looked & (expected * _DOUBT >= others)
+
+    def estimated(witnesses: Doubles) -> Doubles:
+        seen_there = witnesses[nearly_all].sum()
+        ratio = others[nearly_all].sum() / seen_there if seen_there >= _WITNESSES else 1.0
+        return np.minimum(np.maximum(expected, witnesses * ratio), others)
+
+    false = estimated(contrary + siblings)
+    copies, unclear = _above(kinds[:, Kind.COPY]), _above(kinds[:, Kind.UNCLEAR])
+    doubt = _DOUBT * _above(np.maximum(false - contrary - siblings, 0.0))
+    true_low = copies + np.clip(unclear - doubt, 0.0, copies)
+    doubt = _DOUBT * _above(np.maximum(estimated(contrary) - contrary, 0.0))
+    true_high = copies + np.maximum(unclear + _above(siblings + kinds[:, Kind.EXCHANGE]) - doubt, 0.0)
     low, high = (np.maximum.accumulate(some[::-1])[::-1] for some in (true_low, true_high))
     return _Counts(seen.found, np.minimum(_above(false), seen.found), low, high, seen.kinds)
 

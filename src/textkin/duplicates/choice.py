@@ -1,10 +1,10 @@
 """The threshold that ``auto`` takes, and whether the data can tell it.
 
 A threshold is *safe* when at least ``min_precision`` of the pairs that it finds are true by the lower bound. How
-good it is depends on what siblings and reworded pairs are, which nobody has said: so F1 is estimated twice, with
-the lower and with the upper bound of the true pairs, and what a threshold loses against the best one is the larger
-of the two losses. ``auto`` is the safe threshold that loses least. The data can tell when it loses at most 0.05; if
-it loses more, or nothing is safe, they can't, and the cautious number is taken.
+good it is depends on what siblings and reworded pairs are, which nobody has said: so F1 is estimated twice,
+with the lower and with the upper bound of the true pairs, and what a threshold loses against the best one is the
+larger of the two losses. ``auto`` is the safe threshold that loses least. The data can tell when it loses at most
+0.05; if it loses more, or nothing is safe, they can't, and the cautious number is taken.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Bounds:
         false: of these, estimated.
         true_low: of these true at the least.
         true_high: at the most, as far as that can be told.
-        kinds: ``(levels, 4)`` pairs by `textkin.duplicates.differing.Kind`.
+        kinds: ``(levels, 5)`` pairs by `textkin.duplicates.differing.Kind`.
     """
 
     thresholds: Doubles
@@ -71,19 +71,20 @@ def choose(bounds: Bounds, start: int, min_precision: float, min_score: float) -
         return (
             float(bounds.thresholds[chosen]),
             False,
-            f"the data can't tell: {account} there, but below lie {_what(bounds, chosen, floor)}, and whether "
-            "those are duplicates is not to be seen from the texts",
+            f"the data can't tell: {account}, but a lower threshold may find more: of "
+            f"{bounds.found[floor] - found:,.0f} pairs below {_what(bounds, chosen, floor)}",
         )
     cautious = float(max(bounds.thresholds[top], min_score))
-    if not bounds.found[floor]:
-        why = f"the data can't tell: no two texts reach {bounds.thresholds[floor]:g}"
-    else:
-        place = _fullest(bounds, allowed)
-        why = (
-            f"the data can't tell: at no threshold are {min_precision:.0%} of the pairs found sure to be "
-            f"duplicates; from {bounds.thresholds[place]:g} up there are {_what(bounds, top + 1, place)}"
-        )
-    return cautious, False, why
+    if not len(allowed) or not bounds.found[floor]:
+        return cautious, False, f"the data can't tell: no two texts reach {bounds.thresholds[floor]:g}"
+    share, place = _best(bounds, allowed)
+    return (
+        cautious,
+        False,
+        f"the data can't tell: at no threshold are {min_precision:.0%} of the pairs found sure to be duplicates "
+        f"({share:.0%} at {bounds.thresholds[place]:g}, where of {bounds.found[place]:,.0f} pairs "
+        f"{_what(bounds, top + 1, place)})",
+    )
 
 
 def _losses(true: Doubles, found: Doubles, floor: int) -> Doubles:
@@ -93,10 +94,12 @@ def _losses(true: Doubles, found: Doubles, floor: int) -> Doubles:
     return np.asarray(f1[floor:].max(initial=0.0) - f1, dtype=np.float64)
 
 
-def _fullest(bounds: Bounds, allowed: Numbers) -> int:
-    """Of the levels the one with the greatest share of true pairs by the lower bound, of several the lowest."""
-    some: list[int] = [k for k in allowed.tolist() if bounds.found[k] > 0]
-    return max(some, key=lambda k: (bounds.true_low[k] / bounds.found[k], -k))
+def _best(bounds: Bounds, allowed: Numbers) -> tuple[float, int]:
+    """The greatest share of true pairs by the lower bound that a level has, and the lowest such level."""
+    found = bounds.found[allowed]
+    shares = np.where(found > 0, bounds.true_low[allowed] / np.maximum(found, 1e-9), -1.0)
+    place = int(np.argmax(shares))
+    return float(shares[place]), int(allowed[place])
 
 
 def _what(bounds: Bounds, above: int, below: int) -> str:
@@ -104,10 +107,11 @@ def _what(bounds: Bounds, above: int, below: int) -> str:
     upper = bounds.kinds[above] if above < len(bounds.kinds) else np.zeros(len(Kind))
     counts = bounds.kinds[below] - upper
     names = {
-        Kind.COPY: "{} that look like edited copies",
-        Kind.CONTRARY: "{} with different numbers or a negation",
-        Kind.SIBLING: "{} with one word exchanged as in other pairs",
-        Kind.UNCLEAR: "{} worded differently",
+        Kind.COPY: "{} look like edited copies",
+        Kind.CONTRARY: "{} have different numbers or a negation",
+        Kind.SIBLING: "{} have one word exchanged and more such siblings",
+        Kind.EXCHANGE: "{} have a word exchanged as other pairs do",
+        Kind.UNCLEAR: "{} are worded differently",
     }
     told = [
         names[kind].format(about(counts[kind]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -29,9 +29,11 @@ class Kind(IntEnum):
     CONTRARY = 1
     """Each has a number that the other lacks, or one negates what the other says."""
     SIBLING = 2
-    """A word stands where the other has another one, and it does so in more pairs: variants, or a template."""
-    UNCLEAR = 3
-    """Anything else: reworded, or about something else."""
+    """A word stands where the other has another one, and one of them has more such partners: variants."""
+    EXCHANGE = 3
+    """A word stands where the other has another one, and the same exchange is made in more pairs: a system."""
+    UNCLEAR = 4
+    """Anything else: reworded, about something else, or a word more that others have more as well: an edition."""
 
 
 _SPACELESS: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -47,6 +49,10 @@ _ANOTHER: Final = 0.5
 """Share of words that differ on both sides from which nobody would look for slips."""
 _RECURS: Final = 3
 """Pairs with the same exchange of words from which it is a system: red / blue."""
+_EDITION: Final = 0.05
+"""Share of the copies that have the same word more, in the same place, from which it may be an edition: Pro."""
+_NAME: Final = 10
+"""Words from which a text is no name of a thing, so that one word more makes no edition of it."""
 _FAMILY: Final = 0.05
 """A sibling has another one that scores less by no more than this."""
 
@@ -72,19 +78,23 @@ def pair_kinds(texts: Sequence[str], i: Numbers, j: Numbers, scores: Doubles) ->
     read = {number: _read(texts[number]) for number in needed}
     spread = Counter(word for text in texts for word in set(_words(text)))
     kinds = np.empty(len(i), dtype=np.int8)
-    exchanged: dict[int, frozenset[str]] = {}
+    exchanged: dict[int, tuple[str, ...]] = {}
+    added: dict[int, tuple[str, ...]] = {}
     for pair, (one, other) in enumerate(zip(i.tolist(), j.tolist(), strict=True)):
         kinds[pair], words = _kind(read[one], read[other], spread)
         if words:
-            exchanged[pair] = words
-    for pair in _systematic(exchanged, kinds, i, j, scores):
-        kinds[pair] = Kind.SIBLING
+            (added if kinds[pair] == Kind.COPY else exchanged)[pair] = words
+    often = Counter(added.values())
+    least = max(_RECURS, _EDITION * int((kinds == Kind.COPY).sum()))
+    kinds[[pair for pair, words in added.items() if often[words] >= least]] = Kind.UNCLEAR
+    for pair, kind in _systematic(exchanged, kinds, i, j, scores):
+        kinds[pair] = kind
     return kinds
 
 
 def _systematic(
-    exchanged: Mapping[int, frozenset[str]], kinds: npt.NDArray[np.int8], i: Numbers, j: Numbers, scores: Doubles
-) -> Iterable[int]:
+    exchanged: Mapping[int, tuple[str, ...]], kinds: npt.NDArray[np.int8], i: Numbers, j: Numbers, scores: Doubles
+) -> Iterator[tuple[int, Kind]]:
     """Of the pairs with words exchanged those whose exchange recurs, or whose records have more such partners."""
     times = Counter(exchanged.values())
     best: dict[int, list[float]] = defaultdict(list)
@@ -94,8 +104,10 @@ def _systematic(
     for pair, words in exchanged.items():
         least = float(scores[pair]) - _FAMILY
         kin = any(len(best[record]) > 1 and best[record][1] >= least for record in (int(i[pair]), int(j[pair])))
-        if kin or times[words] >= _RECURS:
-            yield pair
+        if kin:
+            yield pair, Kind.SIBLING
+        elif times[words] >= _RECURS:
+            yield pair, Kind.EXCHANGE
 
 
 def _words(text: str) -> list[str]:
@@ -109,28 +121,35 @@ def _read(text: str) -> _Read:
     return _Read(tuple(_words(text)), profile(text))
 
 
-def _kind(one: _Read, other: _Read, spread: Mapping[str, int]) -> tuple[Kind, frozenset[str]]:
-    """The kind of a pair by itself, and the words that are exchanged in one place."""
+def _kind(one: _Read, other: _Read, spread: Mapping[str, int]) -> tuple[Kind, tuple[str, ...]]:
+    """The kind of a pair by itself, and the words that are exchanged in one place, or one has more."""
     mine, theirs = Counter(one.profile.numbers), Counter(other.profile.numbers)
     fewer, more = mine - theirs, theirs - mine
     if (fewer and more) or differences(one.profile, other.profile, ("negation",)):
-        return Kind.CONTRARY, frozenset()
+        return Kind.CONTRARY, ()
     here, there = _extra(one.words, other.words), _extra(other.words, one.words)
     length = max(len(one.words) + mine.total(), len(other.words) + theirs.total())
     if min(len(here), len(there)) > _ANOTHER * length:
-        return Kind.UNCLEAR, frozenset()
+        return Kind.UNCLEAR, ()
     _match(one.words, other.words, here, there, spread)
     known = [(a, b) for a in here for b in there if spread[one.words[a]] > 1 and spread[other.words[b]] > 1]
     for a, b in known:
         if _around(one.words, a, -1) == _around(other.words, b, -1) or (
             _around(one.words, a, 1) == _around(other.words, b, 1)
         ):
-            return Kind.UNCLEAR, frozenset((one.words[a], other.words[b]))
+            return Kind.UNCLEAR, (min(one.words[a], other.words[b]), max(one.words[a], other.words[b]))
     signs = any(not one.words[a][0].isalnum() for a in here) or any(not other.words[b][0].isalnum() for b in there)
     if fewer or more or signs or not one.words or not other.words:
-        return Kind.UNCLEAR, frozenset()
-    light = max(len(here), len(there)) <= _EDITED * length
-    return (Kind.COPY if light else Kind.UNCLEAR), frozenset()
+        return Kind.UNCLEAR, ()
+    if max(len(here), len(there)) > _EDITED * length:
+        return Kind.UNCLEAR, ()
+    longer, places = (one.words, here) if here else (other.words, there)
+    if (here and there) or len(places) != 1 or length >= _NAME:
+        return Kind.COPY, ()
+    # A word at an end is what an edition has more; within a text the same words stand around it.
+    place = places[0]
+    around = ("", longer[place]) if place in (0, len(longer) - 1) else tuple(longer[place - 1 : place + 2])
+    return Kind.COPY, around
 
 
 def _match(

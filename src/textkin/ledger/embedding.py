@@ -15,7 +15,7 @@ from textkin.ledger.answers import checked, rows_of_answer
 from textkin.ledger.budgeting import affordable, set_aside
 from textkin.ledger.database import Ledger
 from textkin.ledger.entries import Remembered
-from textkin.ledger.recognising import refuse_replaced
+from textkin.ledger.recognising import refuse_changed, refuse_replaced
 from textkin.models.fingerprint import canary_vectors
 from textkin.models.spending import Spend, current_spend
 from textkin.text.digest import text_digest, well_formed
@@ -77,7 +77,8 @@ def embed(
     Raises:
         BadVectorsError: the model answered with something else than one finite vector that is not zero a text.
         StoreError: the ledger can't be read or written.
-        ModelMismatchError: the ledger has another model's vectors under this name of a server.
+        ModelMismatchError: the ledger has another model's vectors under this name of a server, or under the
+            canaries of this object.
         ModelError: the provider ended the work; what it answered before is in the ledger.
         BudgetError: so did the limit of the thread's `Spend`.
     """
@@ -100,6 +101,7 @@ def embed(
         part = digests[start : start + block]
         with stage("ledger"):
             known = {} if ledger is None else ledger.recall(info.fingerprint, key, part)
+        refuse_changed(model, role, {digest: whole[rows_of[digest][0]] for digest in known}, known)
         for digest in part:
             if digest in known:
                 work.take(rows_of[digest], known[digest])

@@ -41,11 +41,25 @@ CREATE TABLE vectors (number INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT;
 _BY_DAY = """
 CREATE INDEX entries_by_day ON entries (day, number);
 """
+_CLAIMS = """
+CREATE TABLE claimants (                       -- open ledgers of processes that embed
+    lock TEXT PRIMARY KEY,                     -- name of a file beside this one, locked while its process lives
+    renewed INTEGER NOT NULL                   -- seconds since 1970-01-01
+) STRICT, WITHOUT ROWID;
+CREATE TABLE claims (                          -- texts that somebody is embedding now
+    fingerprint TEXT NOT NULL,
+    role TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    lock TEXT NOT NULL,
+    call INTEGER NOT NULL,                     -- which of that ledger's calls
+    PRIMARY KEY (fingerprint, role, digest)
+) STRICT, WITHOUT ROWID;
+"""
 
 LEDGER: Final = FileKind(
     name="ledger",
     application_id=0x74_6B_6C_67,  # "tklg"
-    migrations=(_TABLES, _BY_DAY),
+    migrations=(_TABLES, _BY_DAY, _CLAIMS),
     cure=(
         "Move it away, with the files -wal and -shm beside it, and run this again: a new one is made, "
         "and texts are embedded (and paid for) anew"

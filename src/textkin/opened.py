@@ -11,10 +11,12 @@ from typing import Any
 
 from textkin.errors import InputError, ModelMismatchError
 from textkin.jobs.adopting import adopt, require_named
+from textkin.jobs.own_canaries import OwnCanaries
 from textkin.ledger import Ledger, known_canaries
 from textkin.ledger.recognising import recognised, still_same
 from textkin.models.embedding_model import EmbeddingModel
-from textkin.models.fingerprint import same_vectors
+from textkin.models.fingerprint import made_of_files, same_files, same_vectors
+from textkin.models.foreign import ForeignModel
 from textkin.models.providers.names import is_hosted
 from textkin.models.providers.servers import on_this_machine
 from textkin.models.resolve import DEFAULT_MODEL, Precision, load_model, model_reader, reader_of
@@ -50,6 +52,7 @@ class OpenedModel:
         self._checked: str | None = None
         self._to_accept = False
         self._reader: tuple[str, TextReader] | None = None
+        self._own: OwnCanaries | None = None
 
     def check_choice(self) -> None:
         """Refuse a model that isn't the store's as early as it can be told.
@@ -103,19 +106,32 @@ class OpenedModel:
 
     def for_writing(self) -> Model:
         """The model; writes what the store has to know of it. Called by who holds the writer's place."""
+        checked = self._checked
         model = self.get()
         header = self._standing()
+        info = model.info
         if header is None:
-            info = model.info
             if self._loaded is not None and not self._loaded.by_name:
                 info = dataclasses.replace(info, details={**info.details, "kind": "object"})
             self._store.write_header(StoreHeader(info, known_canaries(model, self._ledger())))
             self._checked = info.fingerprint
-        elif self._to_accept:
-            accepted = (*header.accepted, model.info.fingerprint)
-            self._store.write_header(dataclasses.replace(header, accepted=accepted))
+            return model
+        if isinstance(model, ForeignModel) and checked is not None:
+            self._compare_own_texts(model)  # it may have changed since the collection was opened
+        if self._to_accept:
+            self._store.write_header(dataclasses.replace(header, accepted=(*header.accepted, info.fingerprint)))
             self._to_accept = False
+        elif info.fingerprint == header.model.fingerprint and same_files(info, header.model) is None:
+            self._keep_digests(info, header)
         return model
+
+    def _keep_digests(self, info: ModelInfo, header: StoreHeader) -> None:
+        """Add what an older textkin didn't keep; what it accepted by canaries alone is no longer."""
+        if info.weights_digest is not None and header.model.weights_digest is None:
+            known = dataclasses.replace(
+                header.model, weights_digest=info.weights_digest, tokenizer_digest=info.tokenizer_digest
+            )
+            self._store.write_header(dataclasses.replace(header, model=known, accepted=()))
 
     def _adopt(self, store: ForeignStore) -> None:
         require_named(store, self._chosen)
@@ -174,20 +190,48 @@ class OpenedModel:
         )
 
     def _check(self, model: Model, header: StoreHeader) -> None:
-        info = model.info
-        if info.fingerprint != header.model.fingerprint and info.fingerprint not in header.accepted:
-            if info.dimensions != header.model.dimensions or not same_vectors(
-                known_canaries(model, self._ledger()), header.canaries
-            ):
-                raise ModelMismatchError(_mismatch(self._store.url, header.model, info))
-            self._to_accept = True
+        if model.info.fingerprint != header.model.fingerprint:
+            self._join(model, header)
         elif not still_same(model, header.canaries):
+            info = model.info
             raise ModelMismatchError(
                 f"{self._store.url} was built with {info.name}, but under this name its server now answers with "
                 f"other vectors ({info.details.get('server', 'see its settings')}): another model runs there. "
                 "Start the one that was there, or index the texts into a new collection."
             )
+        if isinstance(model, ForeignModel):
+            self._compare_own_texts(model)
         self._checked = header.model.fingerprint
+
+    def _join(self, model: Model, header: StoreHeader) -> None:
+        """Take a model with another fingerprint for the store's where it can only be another engine of the same.
+
+        Where both have digests of their files, these decide; then canaries say whether the engines agree. What has
+        none (an object, a server's model) is held to canaries, and to some of the store's own texts.
+
+        Raises:
+            ModelMismatchError: it is another model.
+        """
+        info, built = model.info, header.model
+        same = same_files(info, built)
+        if same is False or info.dimensions != built.dimensions:
+            raise ModelMismatchError(_mismatch(self._store.url, built, info))
+        by_name = self._loaded is None or self._loaded.by_name
+        if same is None and by_name and made_of_files(info) and made_of_files(built):
+            raise ModelMismatchError(_mismatch(self._store.url, built, info))
+        if info.fingerprint in header.accepted:
+            return
+        if not same_vectors(known_canaries(model, self._ledger()), header.canaries):
+            raise ModelMismatchError(_mismatch(self._store.url, built, info))
+        if same is None and not isinstance(model, ForeignModel):
+            self._compare_own_texts(model, self._ledger())
+        self._to_accept = True
+
+    def _compare_own_texts(self, model: Model, ledger: Ledger | None = None) -> None:
+        if self._own is None:
+            self._own = OwnCanaries.of(self._store)
+        if self._own is not None:
+            self._own.refuse_other(model, self._store.url, ledger)
 
 
 def _mismatch(place: str, built: ModelInfo, given: ModelInfo) -> str:
@@ -195,6 +239,16 @@ def _mismatch(place: str, built: ModelInfo, given: ModelInfo) -> str:
     if built.precision != given.precision:
         built_with, not_with = f"{built.name} ({built.precision})", f"{given.name} ({given.precision})"
     same = " under the same name, other files" if built_with == not_with else ""
+    if same_files(built, given) is False:
+        other = [
+            what
+            for what, one, two in (
+                ("weights", built.weights_digest, given.weights_digest),
+                ("tokenizer", built.tokenizer_digest, given.tokenizer_digest),
+            )
+            if one != two
+        ]
+        same = f"{same}: another {' and another '.join(other)}"
     return (
         f"{place} was built with {built_with} (fingerprint {built.short_fingerprint}…, {built.dimensions} "
         f"dimensions), not {not_with} ({given.short_fingerprint}…, {given.dimensions} dimensions){same}. "

@@ -13,6 +13,7 @@ from textkin.errors import InputError, ModelMismatchError, ReadOnlyError
 from textkin.ledger import Ledger, LedgerResult, embed
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import canary_vectors
+from textkin.models.foreign import ForeignModel
 from textkin.stores.foreign import ForeignFacts, ForeignStore
 from textkin.types import Matrix, Model, ModelInfo, Record, StoreHeader
 
@@ -90,7 +91,9 @@ def adopt(store: ForeignStore, model: EmbeddingModel, ledger: Ledger | None) -> 
 
 
 def _embedded(model: Model, texts: list[str], ledger: Ledger | None) -> LedgerResult:
-    """Where the ledger can't be written, the few texts are embedded without it."""
+    """Where the ledger can't be written, texts are embedded without it; an object is always asked itself."""
+    if isinstance(model, ForeignModel):
+        return embed(model, texts, "document", None)
     try:
         return embed(model, texts, "document", ledger)
     except ReadOnlyError:

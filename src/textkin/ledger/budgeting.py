@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Final
 
 from textkin.errors import BudgetError, InputError
+from textkin.ledger.claims import Patience
 from textkin.ledger.database import Ledger
 from textkin.models.fingerprint import canary_vectors
 from textkin.models.providers.tokens import most_tokens
 from textkin.models.spending import Spend
 from textkin.types import Matrix, Model, Role
+
+_CANARIES: Final = "canaries"
+"""What claims call them, in the place of a role and of a text's digest."""
 
 
 def affordable(model: Model, texts: Sequence[str], role: Role, spend: Spend) -> int:
@@ -72,11 +77,31 @@ def token_bounds(model: Model, texts: Sequence[str], role: Role) -> list[int]:
 
 def known_canaries(model: Model, ledger: Ledger | None) -> Matrix:
     """`canary_vectors`, which for a provider's model are paid for once: then the ledger has them."""
-    info = model.info
-    if ledger is None or info.details.get("kind") != "provider":
+    if ledger is None or model.info.details.get("kind") != "provider":
         return canary_vectors(model)
-    known = ledger.canaries(info.fingerprint)
-    if known is None:
-        known = canary_vectors(model)
-        ledger.remember_model(info, known)
+    return introduced(model, ledger)
+
+
+def introduced(model: Model, ledger: Ledger, given_up: Callable[[], bool] = lambda: False) -> Matrix:
+    """A model's canary vectors, which the ledger keeps; where two processes need them at a time, one embeds them.
+
+    Args:
+        model: that is used with this ledger, perhaps for the first time.
+        ledger: that shall know it.
+        given_up: as in `Patience`.
+
+    Raises:
+        WaitGivenUp: another process was still at it.
+    """
+    info, call, patience = model.info, ledger.claims.new_call(), Patience(given_up)
+    while (known := ledger.canaries(info.fingerprint)) is None:
+        if ledger.claims.take(call, info.fingerprint, _CANARIES, [_CANARIES.encode()]).mine:
+            try:
+                if (known := ledger.canaries(info.fingerprint)) is None:
+                    known = canary_vectors(model)
+                    ledger.remember_model(info, known)
+                return known
+            finally:
+                ledger.claims.release(call)
+        patience.wait()
     return known

@@ -27,6 +27,7 @@ from textkin.errors import (
     StoreLockedError,
 )
 from textkin.ledger import entries, models
+from textkin.ledger.claims import Claims
 from textkin.ledger.entries import Remembered
 from textkin.ledger.schema import ENTRY_BYTES, LEDGER, entry_checksum
 from textkin.stores.local.checksums import read_mark, write_mark
@@ -81,6 +82,9 @@ class Ledger:
         path: the file; by default ``ledger.db`` in the user's data folder. Made when it isn't there.
         timeout: seconds to wait for another process that writes.
 
+    Attributes:
+        claims: what is being embedded now, by whom.
+
     Raises:
         CorruptStoreError: it is damaged.
         ForeignFileError: it is something else.
@@ -94,6 +98,7 @@ class Ledger:
         self._guard = threading.RLock()
         self._closed = False
         self._file: FileIdentity | None = None
+        self.claims = Claims(self._path, lambda: self._transaction(write=True, durable=False))
         self._open()
 
     def __repr__(self) -> str:
@@ -114,6 +119,7 @@ class Ledger:
 
     def close(self) -> None:
         """Release the file. Closing twice is fine."""
+        self.claims.close()
         with self._guard:
             self._closed = True
             self._connection.close(True)
@@ -199,6 +205,7 @@ class Ledger:
                     if found is not None:
                         standing[row] = found[2].vector
             connection.execute("UPDATE spaces SET entries = entries + ? WHERE number = ?", (added, space))
+            self.claims.settled(connection, fingerprint, role, digests)
             entries.shrink(connection, entries.limit(connection))
         return standing
 
@@ -383,7 +390,7 @@ class Ledger:
         return connection, frozen
 
     @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[apsw.Connection]:
+    def _transaction(self, *, write: bool, durable: bool = True) -> Iterator[apsw.Connection]:
         with self._guard, translated(self._path, LEDGER.cure):
             if self._closed:
                 raise StoreError(f"{self._path} has been closed; open it again")
@@ -393,13 +400,22 @@ class Ledger:
                 self._open()
             if write and self._connection.readonly("main"):
                 raise ReadOnlyError(f"{self._path} can't be written: it is read-only for you")
-            with transaction(self._connection, write=write):
-                yield self._connection
+            if durable:
+                with transaction(self._connection, write=write):
+                    yield self._connection
+                    if write:
+                        self._connection.execute("UPDATE settings SET value = value + 1 WHERE key = 'changes'")
+                        owner, change = entries.read_change(self._connection)
                 if write:
-                    self._connection.execute("UPDATE settings SET value = value + 1 WHERE key = 'changes'")
-                    owner, change = entries.read_change(self._connection)
-            if write:
-                write_mark(self._path, owner, change)
+                    write_mark(self._path, owner, change)
+                return
+            # In WAL mode this leaves out the one wait for the disk; a power cut undoes the change as a whole.
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with transaction(self._connection, write=write):
+                    yield self._connection
+            finally:
+                self._connection.execute("PRAGMA synchronous = FULL")
 
     def _give_space_back(self) -> None:
         with self._guard, translated(self._path, LEDGER.cure):

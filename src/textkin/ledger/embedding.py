@@ -12,11 +12,11 @@ import numpy as np
 from textkin._stages import stage
 from textkin.errors import InputError
 from textkin.ledger.answers import checked, rows_of_answer
-from textkin.ledger.budgeting import affordable, set_aside
+from textkin.ledger.budgeting import affordable, introduced, set_aside
+from textkin.ledger.claims import Patience
 from textkin.ledger.database import Ledger
 from textkin.ledger.entries import Remembered
-from textkin.ledger.recognising import refuse_replaced
-from textkin.models.fingerprint import canary_vectors
+from textkin.ledger.recognising import refuse_changed, refuse_replaced
 from textkin.models.spending import Spend, current_spend
 from textkin.text.digest import text_digest, well_formed
 from textkin.types import Embedded, Matrix, Model, ModelInfo, PartwiseModel, Progress, Role
@@ -57,8 +57,11 @@ def embed(
     block: int = 512,
     first_block: int = _FIRST_BLOCK,
     name_of: Callable[[int], str] = "text number {}".format,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> LedgerResult:
     """Embed texts, each different one once ever; order in = order out.
+
+    What another process or thread is embedding at this moment is waited for, not embedded twice.
 
     Counts on the thread's `Spend` (`models.spending`), and sends nothing that could pass its limit.
 
@@ -73,13 +76,16 @@ def embed(
             take longer than two seconds. A `PartwiseModel` is sent more: each of its answers is kept as it comes.
         first_block: most texts of the first block, while it isn't known how long they take.
         name_of: how an error names the text of a row.
+        given_up: asked while others are waited for; True ends that.
 
     Raises:
         BadVectorsError: the model answered with something else than one finite vector that is not zero a text.
         StoreError: the ledger can't be read or written.
-        ModelMismatchError: the ledger has another model's vectors under this name of a server.
+        ModelMismatchError: the ledger has another model's vectors under this name of a server, or under the
+            canaries of this object.
         ModelError: the provider ended the work; what it answered before is in the ledger.
         BudgetError: so did the limit of the thread's `Spend`.
+        WaitGivenUp: others were still embedding some of them when ``given_up`` was True.
     """
     if block < 1:
         raise InputError(f"block must be at least 1, not {block}")
@@ -100,6 +106,7 @@ def embed(
         part = digests[start : start + block]
         with stage("ledger"):
             known = {} if ledger is None else ledger.recall(info.fingerprint, key, part)
+        refuse_changed(model, role, {digest: whole[rows_of[digest][0]] for digest in known}, known)
         for digest in part:
             if digest in known:
                 work.take(rows_of[digest], known[digest])
@@ -111,35 +118,73 @@ def embed(
     if from_ledger:
         work.report(0)
     if missing and ledger is not None and not ledger.knows(info.fingerprint):
-        ledger.remember_model(info, canary_vectors(model))
+        introduced(model, ledger, given_up)
     partwise = isinstance(model, PartwiseModel)
-    start, size = 0, (max(block, _PARTWISE_BLOCK) if partwise else min(block, first_block))
-    while start < len(missing):
-        began = time.monotonic()
-        whole_block = missing[start : start + size]
-        reserved = 0
-        if spend.limited:
-            wanted = [whole[rows_of[digest][0]] for digest in whole_block]
-            if partwise:
-                fitting = affordable(model, wanted, role, spend)
-            else:
-                fitting, reserved = set_aside(model, wanted, role, spend)
-            whole_block = whole_block[:fitting]
-        start += len(whole_block)
-        sent = [whole[rows_of[digest][0]] for digest in whole_block]
-        owned = [rows_of[digest] for digest in whole_block]
-        # Closed whatever happens: a ledger that can't be written must not leave requests running.
-        with closing(_answers(model, sent, role, work, owned, spend, reserved)) as answers:
-            for places, answer in answers:
-                part = [whole_block[place] for place in places]
-                tokens += _keep(answer, part, [owned[place] for place in places], work, ledger, info, key, name_of)
-                if answer.stopped is not None:
-                    raise answer.stopped
-        if not partwise:
-            in_time = max(len(whole_block), 1) * _BLOCK_SECONDS / max(time.monotonic() - began, 1e-3)
-            size = int(min(block, max(_LEAST_BLOCK, in_time)))
-    embedded = len(missing) - work.refused
+    # One text for a model on this machine isn't worth it: at worst both embed it, and the first vector stays.
+    claims = (
+        ledger.claims
+        if ledger is not None and (len(missing) > 1 or info.details.get("kind") == "provider")
+        else None
+    )
+    call = 0 if claims is None else claims.new_call()
+    patience = Patience(given_up)
+    size = max(block, _PARTWISE_BLOCK) if partwise else min(block, first_block)
+    embedded = 0
+    while missing:
+        start, others, before = 0, list[bytes](), work.done
+        while start < len(missing):
+            began = time.monotonic()
+            whole_block = missing[start : start + size]
+            start += len(whole_block)
+            try:
+                if claims is not None:
+                    with stage("ledger"):
+                        claimed = claims.take(call, info.fingerprint, key, whole_block)
+                    for digest, known_now in claimed.known.items():
+                        work.take(rows_of[digest], known_now)
+                        spend.save(1, known_now.tokens)
+                        from_ledger += len(rows_of[digest])
+                    others += claimed.others
+                    whole_block = claimed.mine
+                    if not whole_block:
+                        continue
+                reserved = 0
+                if spend.limited:
+                    wanted = [whole[rows_of[digest][0]] for digest in whole_block]
+                    if partwise:
+                        fitting = affordable(model, wanted, role, spend)
+                    else:
+                        fitting, reserved = set_aside(model, wanted, role, spend)
+                    missing[start:start] = whole_block[fitting:]
+                    if claims is not None:
+                        claims.release(call, whole_block[fitting:])
+                    whole_block = whole_block[:fitting]
+                embedded += len(whole_block)
+                sent = [whole[rows_of[digest][0]] for digest in whole_block]
+                owned = [rows_of[digest] for digest in whole_block]
+                # Closed whatever happens: a ledger that can't be written must not leave requests running.
+                with closing(_answers(model, sent, role, work, owned, spend, reserved)) as answers:
+                    for places, answer in answers:
+                        part = [whole_block[place] for place in places]
+                        tokens += _keep(
+                            answer, part, [owned[place] for place in places], work, ledger, info, key, name_of
+                        )
+                        if answer.stopped is not None:
+                            raise answer.stopped
+            finally:
+                if claims is not None:
+                    claims.release(call)
+            if not partwise:
+                in_time = max(len(whole_block), 1) * _BLOCK_SECONDS / max(time.monotonic() - began, 1e-3)
+                size = int(min(block, max(_LEAST_BLOCK, in_time)))
+        missing = others
+        if work.done > before:
+            patience.progressed()
+        if missing:
+            with stage("waiting"):
+                patience.wait()
     failed = dict(sorted(work.failed.items()))
+    embedded -= work.refused
     return LedgerResult(work.vectors, from_ledger, embedded, tuple(sorted(work.truncated)), tokens, failed)
 
 

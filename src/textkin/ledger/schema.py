@@ -94,11 +94,25 @@ def limit_checksum(value: object) -> int:
     """Of the size that was set."""
     return zlib.crc32(b"%d" % value) if isinstance(value, int) else IMPOSSIBLE
 
+_CLAIMS = """
+CREATE TABLE claimants (                       -- open ledgers of processes that embed
+    lock TEXT PRIMARY KEY,                     -- name of a file beside this one, locked while its process lives
+    renewed INTEGER NOT NULL                   -- seconds since 1970-01-01
+) STRICT, WITHOUT ROWID;
+CREATE TABLE claims (                          -- texts that somebody is embedding now
+    fingerprint TEXT NOT NULL,
+    role TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    lock TEXT NOT NULL,
+    call INTEGER NOT NULL,                     -- which of that ledger's calls
+    PRIMARY KEY (fingerprint, role, digest)
+) STRICT, WITHOUT ROWID;
+"""
 
 LEDGER: Final = FileKind(
     name="ledger",
     application_id=0x74_6B_6C_67,  # "tklg"
-    migrations=(_TABLES, _BY_DAY, _CHECKSUMS),
+    migrations=(_TABLES, _BY_DAY, _CHECKSUMS, _CLAIMS),
     older=_READ_WITHOUT,
     functions=(
         ("vector_checksum", zlib.crc32),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from textkin.types import Matrix, Model, Role
+from textkin.types import Matrix, Model, ModelInfo, Role
 
 TOLERANCE = 1e-4
 """Two engines give the same vectors when every canary's cosine is at least 1 - TOLERANCE."""
@@ -36,6 +37,7 @@ CANARIES: tuple[str, ...] = (
 """Twelve documents, then four queries. Never change one: collections keep their vectors."""
 
 _DOCUMENTS = 12
+_WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def fingerprint(facts: Mapping[str, object]) -> str:
@@ -73,3 +75,35 @@ def same_vectors(a: Matrix, b: Matrix, tolerance: float = TOLERANCE) -> bool:
     cosines = np.einsum("ij,ij->i", a.astype(np.float64), b.astype(np.float64))
     both_zero = ~a.any(axis=1) & ~b.any(axis=1)
     return bool((both_zero | (cosines >= 1.0 - tolerance)).all())
+
+
+def same_files(a: ModelInfo, b: ModelInfo) -> bool | None:
+    """Whether two models are made of the same weights and tokenizer; None where one of them can't tell.
+
+    Where both can, this decides, whatever the canaries say: they touch a small part of a vocabulary only.
+    """
+    weights, tokenizers = (a.weights_digest, b.weights_digest), (a.tokenizer_digest, b.tokenizer_digest)
+    if None in weights or None in tokenizers:
+        return None
+    return weights[0] == weights[1] and tokenizers[0] == tokenizers[1]
+
+
+def made_of_files(info: ModelInfo) -> bool:
+    """Whether a model has, or would have in this version, digests of its files: not an object or a provider's."""
+    return info.weights_digest is not None or info.details.get("kind") not in ("object", "provider")
+
+
+def widest(texts: Sequence[str], most: int) -> list[int]:
+    """The texts that together have the most different words: the rows of ``most`` of them at most, best first.
+
+    Each adds the most words to those before it; ties go to the earlier one. Once all words are there, the rest are
+    the earliest others.
+    """
+    left = {row: frozenset(_WORD.findall(text.lower())) for row, text in enumerate(texts)}
+    chosen: list[int] = []
+    known: set[str] = set()
+    while left and len(chosen) < most:
+        row = max(left, key=lambda one: (len(left[one] - known), -one))
+        known |= left.pop(row)
+        chosen.append(row)
+    return chosen

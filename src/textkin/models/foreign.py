@@ -34,6 +34,10 @@ class ForeignModel:
     Raises:
         InputError: there is no ``encode``.
         BadVectorsError: the canary texts did not give finite vectors of one length.
+
+    Attributes:
+        canaries: the vectors of the canary texts.
+        confirmed: digests of texts for which it has given, since it was made, the vector that the ledger has.
     """
 
     def __init__(self, encoder: Any, name: str | None = None) -> None:
@@ -61,6 +65,7 @@ class ForeignModel:
         digest = hashlib.sha256(b"textkin canaries 1" + np.round(canaries, 4).tobytes()).hexdigest()
         self._info = dataclasses.replace(self._info, fingerprint=digest)
         self.canaries: Matrix = canaries
+        self.confirmed: set[bytes] = set()
 
     def with_fingerprint(self, fingerprint: str) -> ForeignModel:
         """The same model under the fingerprint by which it was known before.

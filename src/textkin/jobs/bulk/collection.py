@@ -18,12 +18,16 @@ from textkin.jobs.bulk.report import BulkOptions, BulkReport, Status
 from textkin.jobs.bulk.shards import Reject, usual_rows
 from textkin.jobs.bulk.sinks import StoreSink, write_rejects
 from textkin.jobs.bulk.work import Work, job_ledger, shown_inputs
+from textkin.jobs.own_canaries import OwnCanaries
+from textkin.ledger import Ledger
 from textkin.ledger.budgeting import known_canaries
 from textkin.ledger.recognising import recognised
+from textkin.models.fingerprint import same_files
+from textkin.models.foreign import ForeignModel
 from textkin.models.resolve import DEFAULT_MODEL, load_model
 from textkin.stores.resolve import open_store
 from textkin.text.options import OnNote, ignore_note
-from textkin.types import StoreHeader
+from textkin.types import Model, Store, StoreHeader
 
 
 def embed_to_store(
@@ -62,7 +66,7 @@ def embed_to_store(
         engine = recognised(loaded, ledger).unwrap()
         work = Work(paths, store.url, engine, options, stop, progress, registered)
         rows = work.rows(None, exact=False, on_reject=on_reject, on_note=on_note, stdin=stdin)
-        store.write_header(StoreHeader(engine.info, known_canaries(engine, ledger)))
+        _introduce(store, engine, ledger)
         path = place.folder / REJECTS
         file = stack.enter_context(path.open("wb"))
         ids = None
@@ -84,6 +88,20 @@ def embed_to_store(
                 "truncated": sink.truncated,
             },
         )
+
+
+def _introduce(store: Store, engine: Model, ledger: Ledger) -> None:
+    """Write what the store has to know of the model.
+
+    Raises:
+        ModelMismatchError: it holds another model's vectors.
+    """
+    standing, info = store.header, engine.info
+    same = standing is not None and standing.model.fingerprint == info.fingerprint
+    if same and isinstance(engine, ForeignModel) and (own := OwnCanaries.of(store)) is not None:
+        own.refuse_other(engine, store.url)
+    accepted = standing.accepted if standing is not None and same and same_files(standing.model, info) else ()
+    store.write_header(StoreHeader(info, known_canaries(engine, ledger), accepted))
 
 
 def _check(options: BulkOptions) -> None:

@@ -15,6 +15,7 @@ from textkin.jobs.bulk.shards import Shard
 from textkin.jobs.bulk.sinks import Sink
 from textkin.jobs.bulk.threads import GLANCE, Reader, Writer
 from textkin.ledger import Ledger, LedgerResult, embed
+from textkin.ledger.claims import WaitGivenUp
 from textkin.models.spending import Spend
 from textkin.types import Model
 
@@ -92,7 +93,10 @@ def run(
                     block=len(texts),
                     first_block=len(texts),
                     name_of=lambda row: f"the text of {ids[row]!r}",
+                    given_up=lambda: stop.is_set() or failed.is_set(),
                 )
+            except WaitGivenUp:
+                return None  # as if it had not begun
             except BaseException:
                 failed.set()
                 raise

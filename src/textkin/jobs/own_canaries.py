@@ -1,0 +1,82 @@
+"""Canaries drawn from a collection's own texts: models that only their vectors tell are held to these, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from textkin.errors import ModelMismatchError
+from textkin.ledger import Ledger, embed
+from textkin.models.fingerprint import TOLERANCE, widest
+from textkin.types import Matrix, Model, Store
+
+_MOST: Final = 16
+_IDS: Final = 10_000
+_RECORDS: Final = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnCanaries:
+    """Some passages of a collection.
+
+    Attributes:
+        ids: of the record of each.
+        texts: of each.
+        vectors: as they are stored.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+    vectors: Matrix
+
+    @classmethod
+    def of(cls, store: Store) -> OwnCanaries | None:
+        """Sixteen passages at most, with as many different words as can be had; None where there is none.
+
+        They are chosen from 256 records, evenly over the first 10,000; the same collection gives the same ones.
+        """
+        ids = list(islice(store.ids(), _IDS))
+        chosen = ids[:: max(1, -(-len(ids) // _RECORDS))]
+        if not chosen:
+            return None
+        records = store.get(chosen)
+        blocks = store.vectors([record.id for record in records])
+        owners = [record.id for record in records for _ in record.spans]
+        texts = [record.text[span.start : span.end] for record in records for span in record.spans]
+        rows = widest(texts, _MOST)
+        return cls([owners[row] for row in rows], [texts[row] for row in rows], np.concatenate(blocks)[rows])
+
+    def refuse_other(self, model: Model, place: str, ledger: Ledger | None = None) -> None:
+        """Refuse a model that gives other vectors for these.
+
+        Args:
+            model: asked for them anew.
+            place: the collection, for the message.
+            ledger: where the vectors of a model that is paid for are looked up and kept; None always asks.
+
+        Raises:
+            ModelMismatchError: naming the record that differs most.
+        """
+        if model.info.dimensions != self.vectors.shape[1]:
+            raise ModelMismatchError(
+                f"{model.info.name} gives vectors of {model.info.dimensions} dimensions; those in {place} have "
+                f"{self.vectors.shape[1]}. Use the model that made them, or index the texts into a new collection"
+            )
+        result = embed(model, self.texts, "document", ledger)
+        rows = [row for row in range(len(self.texts)) if row not in result.failed]
+        cosines = np.einsum(
+            "ij,ij->i", self.vectors[rows].astype(np.float64), result.vectors[rows].astype(np.float64)
+        )
+        other = int((cosines < 1 - TOLERANCE).sum())
+        if other:
+            worst = int(cosines.argmin())
+            raise ModelMismatchError(
+                f"{model.info.name} did not make the vectors in {place}, or was changed since: of {len(rows)} of "
+                f"its texts that were embedded again, {other} got other vectors (the worst is that of record "
+                f"{self.ids[rows[worst]]!r}, cosine {cosines[worst]:.4f}), though the canary texts agree. Use the "
+                "model that made them, or index the texts into a new collection"
+            )

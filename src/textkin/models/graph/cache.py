@@ -15,7 +15,9 @@ import numpy as np
 
 from textkin import _places
 from textkin.models.graph.tensors import Array
+from textkin.models.settings import kind_of_file
 
+_BLOCK = 1 << 20
 _KINDS = {"float32": "F32", "int8": "I8"}
 
 
@@ -28,13 +30,18 @@ def find(key: str) -> Path | None:
     """The file of a key when it is there and whole; a damaged one is as good as none."""
     place = path(key)
     try:
+        if kind_of_file(place) is not None:
+            return None
         with place.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             if size > 1_000_000:
                 return None
             header = json.loads(file.read(size))
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-            return place if header["__metadata__"]["sha256"] == found else None
+            stated = header.pop("__metadata__")["sha256"]
+            found = hashlib.sha256(_described(header))
+            while block := file.read(_BLOCK):
+                found.update(block)
+            return place if stated == found.hexdigest() else None
     except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError):
         return None
 
@@ -42,7 +49,7 @@ def find(key: str) -> Path | None:
 def save(key: str, arrays: Mapping[str, Array]) -> None:
     """Keep arrays under a key; where the cache can't be written, nothing happens."""
     header: dict[str, object] = {}
-    place, whole = 0, hashlib.sha256()
+    place = 0
     blocks = [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
     for (name, array), block in zip(arrays.items(), blocks, strict=True):
         end = place + len(block)
@@ -52,12 +59,19 @@ def save(key: str, arrays: Mapping[str, Array]) -> None:
             "data_offsets": [place, end],
         }
         place = end
+    whole = hashlib.sha256(_described(header))
+    for block in blocks:
         whole.update(block)
     header["__metadata__"] = {"sha256": whole.hexdigest()}
     head = json.dumps(header).encode("ascii")
     head += b" " * (-len(head) % 64)
     with contextlib.suppress(OSError):
         _write(path(key), [struct.pack("<Q", len(head)), head, *blocks])
+
+
+def _described(header: Mapping[str, object]) -> bytes:
+    """What the arrays are called and where they lie: to be summed too, or two of one shape could change places."""
+    return json.dumps(header, sort_keys=True).encode("ascii")
 
 
 def _write(place: Path, blocks: list[bytes]) -> None:

@@ -71,7 +71,7 @@ def test_a_small_graph_computes(tmp_path: Path) -> None:
     model = parts.model([proto.value("x", proto.FLOAT, ["n", 512])], result, ["n", 2])
     assert model.folder is None
     assert list(model.given) == ["w"]
-    run = Session(Graph(model, 2, ("x",)), ["CPUExecutionProvider"])
+    run = Session(Graph(model, 2, ("x",), 0), ["CPUExecutionProvider"])
     x = np.ones((3, 512), dtype=np.float32)
     np.testing.assert_allclose(run({"x": x}), x @ big.T)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 from textkin.errors import ModelNotFoundError, UnsupportedModelError, WeightsError
+from textkin.models.settings import Settings, is_there, read_json
 from textkin.types import Role
 
 CURE = (
@@ -30,6 +30,7 @@ _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
+_LONGEST_NAME = 255
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
@@ -105,84 +106,93 @@ def read_layout(folder: Path) -> Layout:
     Raises:
         ModelNotFoundError: the folder holds no model.
         UnsupportedModelError: a module of a kind that textkin can't run; names it.
-        WeightsError: a configuration file is damaged.
+        WeightsError: a configuration file is damaged; names it, and what is wrong in it.
     """
-    if not (folder / "modules.json").is_file():
-        if not (folder / "config.json").is_file():
+    file = folder / "modules.json"
+    if not is_there(file):
+        if not is_there(folder / "config.json"):
             raise ModelNotFoundError(
                 f"{folder} has no modules.json (sentence-transformers) or config.json (transformers)"
             )
         return _layout(folder, "", Pooling(), ())
-    modules = _read(folder / "modules.json", list)
-    try:
-        kinds = [(str(entry["type"]).rpartition(".")[2], _inside(folder, str(entry["path"]))) for entry in modules]
-        custom = [
-            str(entry["type"]) for entry in modules if not str(entry["type"]).startswith("sentence_transformers.")
-        ]
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"{folder / 'modules.json'} is damaged; fetch the model again") from error
-    if custom:
-        raise UnsupportedModelError(
-            f"{folder} needs code of its own ({custom[0]}), which textkin never runs; {CURE}"
-        )
+    kinds = _modules(folder, file)
     if not kinds or kinds[0][0] != "Transformer":
         first = kinds[0][0] if kinds else "nothing"
-        raise UnsupportedModelError(f"{folder} starts with the module {first}; expected Transformer; {CURE}")
+        raise UnsupportedModelError(f"{file} starts with the module {first:.100}; expected Transformer; {CURE}")
     if len(kinds) < 2 or kinds[1][0] != "Pooling":
         second = kinds[1][0] if len(kinds) > 1 else "nothing"
-        raise UnsupportedModelError(f"{folder} has {second} after its Transformer; expected Pooling; {CURE}")
+        raise UnsupportedModelError(f"{file} has {second:.100} after its Transformer; expected Pooling; {CURE}")
     steps = tuple(step for kind, path in kinds[2:] if (step := _step(folder, kind, path)) is not None)
     return _layout(folder, kinds[0][1], _pooling(folder / kinds[1][1] / "config.json"), steps)
 
 
+def _modules(folder: Path, file: Path) -> list[tuple[str, str]]:
+    """Kind and folder of each module."""
+    modules = read_json(file)
+    if not isinstance(modules, list) or not all(isinstance(entry, dict) for entry in modules):
+        raise WeightsError(f"{file} holds no list of modules; fetch the model again")
+    kinds = []
+    for number, entry in enumerate(modules):
+        settings = Settings(entry, file, f"module {number}")
+        kind = settings.text("type")
+        if not kind.startswith("sentence_transformers."):
+            raise UnsupportedModelError(
+                f"{folder} needs code of its own ({kind:.100}), which textkin never runs; {CURE}"
+            )
+        kinds.append((kind.rpartition(".")[2], _inside(folder, settings.text("path"))))
+    return kinds
+
+
 def _layout(folder: Path, transformer: str, pooling: Pooling, steps: tuple[Step, ...]) -> Layout:
     root = folder / transformer
-    config = _read(root / "config.json", dict)
-    tokenizer_config = _read(root / "tokenizer_config.json", dict, optional=True)
-    settings: dict[str, Any] = {}
-    whole: dict[str, Any] = {}
-    if (folder / "modules.json").is_file():
+    config = Settings.read(root / "config.json")
+    tokenizer_config = Settings.read(root / "tokenizer_config.json", optional=True)
+    settings = Settings({}, root / _TRANSFORMER_CONFIGS[0])
+    whole = Settings({}, folder / "config_sentence_transformers.json")
+    if is_there(folder / "modules.json"):
         for name in _TRANSFORMER_CONFIGS:
-            settings = _read(root / name, dict, optional=True)
-            if settings:
+            settings = Settings.read(root / name, optional=True)
+            if settings.values:
                 break
-        whole = _read(folder / "config_sentence_transformers.json", dict, optional=True)
+        whole = Settings.read(whole.path, optional=True)
     for option in ("query_length", "document_length", "query_expansion", "processing_kwargs"):
         if settings.get(option):
             raise UnsupportedModelError(f"{root} asks for {option}, which textkin can't do; {CURE}")
-    task = settings.get("transformer_task", "feature-extraction")
+    task = settings.text("transformer_task", "feature-extraction")
     if task != "feature-extraction":
-        raise UnsupportedModelError(f"{root} is made for the task {task!r}; expected 'feature-extraction'; {CURE}")
-    truncate_dim = whole.get("truncate_dim")
+        raise UnsupportedModelError(
+            f"{root} is made for the task {task!r:.60}; expected 'feature-extraction'; {CURE}"
+        )
     return Layout(
         folder=folder,
         transformer=transformer,
-        config=config,
-        tokenizer_config=tokenizer_config,
+        config=config.values,
+        tokenizer_config=tokenizer_config.values,
         max_length=_max_length(settings, config, tokenizer_config),
-        lower_case=bool(settings.get("do_lower_case", False)),
+        lower_case=settings.flag("do_lower_case", False),
         pooling=pooling,
         steps=steps,
         prompts=_prompts(whole),
-        truncate_dim=int(truncate_dim) if truncate_dim else None,
+        truncate_dim=whole.integer("truncate_dim") if "truncate_dim" in whole else None,
     )
 
 
-def _max_length(settings: dict[str, Any], config: dict[str, Any], tokenizer_config: dict[str, Any]) -> int | None:
-    chosen = settings.get("max_seq_length")
-    arguments = settings.get("tokenizer_args") or settings.get("processor_kwargs") or {}
-    if "model_max_length" in arguments:
-        chosen = arguments["model_max_length"]
-    if chosen is not None:
-        return int(chosen)
-    limits = [config.get("max_position_embeddings"), tokenizer_config.get("model_max_length")]
-    # transformers writes 1e30 for "no limit"; -1 is XLNet's way to say it.
-    known = [int(limit) for limit in limits if isinstance(limit, (int, float)) and 0 < limit < 10**9]
-    return min(known, default=None)
+def _max_length(settings: Settings, config: Settings, tokenizer_config: Settings) -> int | None:
+    limits = [config.limit("max_position_embeddings"), tokenizer_config.limit("model_max_length")]
+    for key in ("tokenizer_args", "processor_kwargs"):
+        arguments = settings.inner(key)
+        if arguments.values:
+            if "model_max_length" in arguments:
+                return arguments.limit("model_max_length")
+            break
+    if "max_seq_length" in settings:
+        return settings.integer("max_seq_length")
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _prompts(whole: dict[str, Any]) -> dict[Role, str]:
-    prompts = {str(name): str(text or "") for name, text in (whole.get("prompts") or {}).items()}
+def _prompts(whole: Settings) -> dict[Role, str]:
+    given = whole.inner("prompts")
+    prompts = {name: given.text(name, "") for name in given.values}
     # sentence-transformers knows "query" and "document" as empty prompts when the model names none, so a
     # default prompt never applies to its encode_query and encode_document.
     known = {"query": "", "document": ""} | prompts
@@ -191,25 +201,30 @@ def _prompts(whole: dict[str, Any]) -> dict[Role, str]:
 
 
 def _pooling(path: Path) -> Pooling:
-    config = _read(path, dict)
+    config = Settings.read(path)
     mode = config.get("pooling_mode")
     if mode is None:
-        modes = tuple(name for key, name in _LEGACY_POOLINGS.items() if config.get(key)) or ("mean",)
+        modes = tuple(name for key, name in _LEGACY_POOLINGS.items() if config.flag(key, False)) or ("mean",)
     else:
-        modes = (mode,) if isinstance(mode, str) else tuple(str(name) for name in mode)
+        listed = mode if isinstance(mode, list) and mode else [mode]
+        if not all(isinstance(name, str) for name in listed):
+            raise config.wrong("pooling_mode", "the name of a pooling, or a list of names")
+        modes = tuple(listed)
     for name in modes:
         if name not in POOLINGS:
             raise UnsupportedModelError(
-                f"{path} asks for the pooling {name!r}; expected {', '.join(POOLINGS)}; {CURE}"
+                f"{path} asks for the pooling {name!r:.60}; expected {', '.join(POOLINGS)}; {CURE}"
             )
-    return Pooling(modes, bool(config.get("include_prompt", True)))
+    return Pooling(modes, config.flag("include_prompt", True))
 
 
 def _step(folder: Path, kind: str, path: str) -> Step | None:
-    config = _read(folder / path / "config.json", dict, optional=kind not in ("Dense", "LayerNorm"))
-    places = {config.get(key) or "sentence_embedding" for key in ("module_input_name", "module_output_name")}
+    config = Settings.read(folder / path / "config.json", optional=kind not in ("Dense", "LayerNorm"))
+    places = {config.text(key, "") or "sentence_embedding" for key in ("module_input_name", "module_output_name")}
     if places != {"sentence_embedding"}:
-        raise UnsupportedModelError(f"the module {folder / path} works on {places}, not on the vector; {CURE}")
+        raise UnsupportedModelError(
+            f"the module {folder / path} works on {sorted(places)!s:.100}, not on the vector; {CURE}"
+        )
     if kind == "Normalize":
         return Normalize()
     if kind == "Dropout":
@@ -217,38 +232,24 @@ def _step(folder: Path, kind: str, path: str) -> Step | None:
     if kind == "LayerNorm":
         return LayerNorm(path)
     if kind == "Dense":
-        activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
+        activation = config.text("activation_function", "torch.nn.modules.activation.Tanh")
         if not activation.startswith("torch."):
             raise UnsupportedModelError(
-                f"the module {folder / path} has an activation of its own, {activation}; {CURE}"
+                f"the module {folder / path} has an activation of its own, {activation:.100}; {CURE}"
             )
         return Dense(
             path,
             activation.rpartition(".")[2],
-            bool(config.get("bias", True)),
-            bool(config.get("use_residual", False)),
+            config.flag("bias", True),
+            config.flag("use_residual", False),
         )
-    raise UnsupportedModelError(f"{folder} has the module {kind}, which textkin can't run; {CURE}")
+    raise UnsupportedModelError(f"{folder} has the module {kind:.100}, which textkin can't run; {CURE}")
 
 
 def _inside(folder: Path, path: str) -> str:
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path:
-        raise WeightsError(f"{folder / 'modules.json'} points outside its folder: {path!r}")
+        raise WeightsError(f"{folder / 'modules.json'} points outside its folder: {path!r:.100}")
+    if any(len(part.encode()) > _LONGEST_NAME for part in pure.parts):
+        raise WeightsError(f"{folder / 'modules.json'} names a folder that no disk can hold: {path!r:.100}")
     return path
-
-
-def _read(path: Path, kind: type[Any], optional: bool = False) -> Any:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        if optional:
-            return kind()
-        raise ModelNotFoundError(f"{path} is missing; fetch the model again") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} can't be read as JSON ({error}); fetch the model again") from error
-    if not isinstance(data, kind):
-        raise WeightsError(
-            f"{path} holds a {type(data).__name__}; expected a {kind.__name__}; fetch the model again"
-        )
-    return data

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textkin._stages import stage
-from textkin.errors import InputError
+from textkin.errors import InputError, WeightsError
 from textkin.models.batching import FeedMaker, plan, side_by_side, usable_cores
 from textkin.models.fingerprint import fingerprint
 from textkin.models.graph.build import build, weight_files
@@ -77,7 +77,7 @@ class LocalModel:
         layout = dataclasses.replace(
             layout, prompts={role: own or given.get(role, "") for role, own in layout.prompts.items()}
         )
-        encoder = family(layout.config)
+        encoder = family(layout.config, layout.file("config.json"))
         engines = providers(device, precision)
         on_cpu = engines[0] == "CPUExecutionProvider"
         # Some folders promise more than their position table holds: the original fails on texts so long.
@@ -91,6 +91,7 @@ class LocalModel:
             self._tokenizer = TextTokenizer(
                 layout.file("tokenizer.json"), layout.tokenizer_config, encoder.kind, limit, layout.lower_case
             )
+            self._tokenizer.require_rows(graph.rows)
             facts = _facts(layout, encoder, hashed, files.digest)
             self._run = opening.result()
         files.check(name)
@@ -138,14 +139,24 @@ class LocalModel:
 
         def one(batch: npt.NDArray[np.int64]) -> None:
             feed = self._feeds.feed([cut[row] for row in batch], self._skipped[role])
-            vectors[batch] = self._run(feed)
+            found = self._run(feed)
+            if not np.isfinite(found).all():
+                raise WeightsError(
+                    f"{self._info.name} gives vectors with NaN or infinity: its weights are damaged or of no use; "
+                    "fetch the model again"
+                )
+            vectors[batch] = found
             done[batch] = True
 
         def report() -> None:
             if progress is not None:
                 progress(int(done[places].sum()), len(places))
 
-        batches = plan(np.array([len(ids) for ids in cut], dtype=np.int64), self._budget)
+        # Some tokenizers give an empty text no token at all: its row stays zero, as in the original.
+        lengths = np.array([len(ids) for ids in cut], dtype=np.int64)
+        filled = np.flatnonzero(lengths)
+        done[lengths == 0] = True
+        batches = [filled[batch] for batch in plan(lengths[filled], self._budget)]
         side_by_side([partial(one, batch) for batch in batches], self._threads, report if progress else None)
         self._files.check(self._info.name)
         report()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textkin.errors import ModelNotFoundError, UnsupportedModelError, WeightsError
+from textkin.errors import ModelError, UnsupportedModelError, WeightsError
 from textkin.models.layout import CURE, read_layout
+from textkin.models.settings import LARGEST_TOKENIZER, Settings, read_regular
 from textkin.text.reading import reading, unreadable
 from textkin.types import Reading
 
 Ids = npt.NDArray[np.int32]
 _READ_AT_ONCE = 256
+_PANIC = "PanicException"
+_PROBES = ("", "a word", "ខ \U0010ffff \u0378", " ")
+"""Among them signs that no vocabulary has: what a tokenizer does with those, it must be able to do."""
 _WORDPIECE_MODELS = ("bert", "distilbert", "mpnet", "electra", "mobilebert", "convbert", "squeezebert", "layoutlm")
 _BERT_CLASSES = ("BertTokenizer", "DistilBertTokenizer", "MPNetTokenizer", "ElectraTokenizer")
 
@@ -46,23 +51,28 @@ class TextTokenizer:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         import tokenizers
 
+        settings = Settings(config, path.with_name("tokenizer_config.json"))
         try:
-            data = path.read_bytes()
+            data = read_regular(path, LARGEST_TOKENIZER)
         except FileNotFoundError as error:
             raise UnsupportedModelError(
                 f"{path} is missing; textkin reads only the tokenizer.json form of a tokenizer; {CURE}"
             ) from error
         except OSError as error:
-            raise ModelNotFoundError(f"{path} can't be read: {error}") from error
-        try:
+            raise WeightsError(f"{path} can't be read ({error.strerror}); fetch the model again") from error
+        with _telling(path):
             self._tokenizer = tokenizers.Tokenizer.from_buffer(data)
-        except ValueError as error:
-            raise WeightsError(f"{path} is damaged: {error}; fetch the model again") from error
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        _settle_normalizer(self._tokenizer, config, model_type, lower_case)
-        self._cut_left = config.get("truncation_side") == "left"
-        probe = self._tokenizer.encode("a")
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
+            _settle_normalizer(self._tokenizer, settings, model_type, lower_case)
+            self._tokenizer.encode_batch(_PROBES)
+            probe = self._tokenizer.encode("a")
+        side = settings.text("truncation_side", "right")
+        if side not in ("left", "right"):
+            raise settings.wrong("truncation_side", "left or right")
+        self._cut_left = side == "left"
+        self._path = path
+        self._special = max(probe.ids, default=0)
         if any(probe.type_ids):
             raise UnsupportedModelError(f"{path} gives a text token types other than 0; {CURE}")
         mask = probe.special_tokens_mask
@@ -99,6 +109,23 @@ class TextTokenizer:
             probes = [*signs, *(f"a{sign}" for sign in signs)]
             self._plain = not any(one.unread for one in self.readings(probes))
         return unreadable(texts, self.readings, self._plain)
+
+    def require_rows(self, rows: int) -> None:
+        """Refuse a tokenizer that makes a number for which a table of so many rows has none.
+
+        Raises:
+            WeightsError: naming the first.
+        """
+        known = self._tokenizer.get_vocab(with_added_tokens=True)
+        highest = max(self._special, max(known.values(), default=0))
+        if highest >= rows:
+            number = min(one for one in (*known.values(), self._special) if one >= rows)
+            word = next((repr(word) for word, one in known.items() if one == number), "a special one")
+            raise WeightsError(
+                f"{self._path}: the tokenizer knows token {number} ({word:.60}), and the table of word embeddings "
+                f"has {rows} rows (0 to {rows - 1}): the model's files don't belong together; fetch the model "
+                "again, or save it once more where tokens were added (resize_token_embeddings)"
+            )
 
     def cut(self, ids: Ids) -> Ids:
         """At most ``max_length`` tokens; the special ones at both ends stay."""
@@ -137,7 +164,23 @@ def _unknown_id(tokenizer: Any) -> int | None:
     return None if token is None else tokenizer.token_to_id(token)
 
 
-def _settle_normalizer(tokenizer: Any, config: Mapping[str, Any], model_type: str, lower_case: bool) -> None:
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Turn whatever the tokenizer's library raises into an error that names the file.
+
+    It has no errors of its own: it raises plain ``Exception``, and a panic of Rust, which is none.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except BaseException as error:
+        if type(error) is Exception or isinstance(error, ValueError) or type(error).__name__ == _PANIC:
+            raise WeightsError(f"{path} is damaged ({error!s:.300}); fetch the model again") from error
+        raise
+
+
+def _settle_normalizer(tokenizer: Any, config: Settings, model_type: str, lower_case: bool) -> None:
     """Apply the settings that live outside tokenizer.json.
 
     transformers' BERT-like tokenizer classes build their normaliser from tokenizer_config.json and from
@@ -145,14 +188,14 @@ def _settle_normalizer(tokenizer: Any, config: Mapping[str, Any], model_type: st
     """
     from tokenizers import normalizers
 
-    kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
+    kind = config.text("tokenizer_class", "").removesuffix("Fast")
     bert_like = kind in _BERT_CLASSES or (not kind and model_type in _WORDPIECE_MODELS)
     if bert_like:
         tokenizer.normalizer = normalizers.BertNormalizer(
             clean_text=True,
-            handle_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),
-            strip_accents=config.get("strip_accents"),
-            lowercase=bool(config.get("do_lower_case", True)),
+            handle_chinese_chars=config.flag("tokenize_chinese_chars", True),
+            strip_accents=config.flag("strip_accents", False) if "strip_accents" in config else None,
+            lowercase=config.flag("do_lower_case", True),
         )
     if lower_case:
         first = normalizers.Lowercase()

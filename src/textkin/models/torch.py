@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from textkin._optional import require
 from textkin.errors import InputError, ModelError, UnsupportedModelError, WeightsError
 from textkin.models import catalog, weights
 from textkin.models.fingerprint import fingerprint
+from textkin.models.settings import read_json
 from textkin.text.digest import well_formed
 from textkin.text.reading import tokenizer_reader
 from textkin.types import Embedded, Matrix, ModelInfo, Progress, Reading, Role
@@ -191,6 +191,7 @@ class TorchModel:
 
     def _loaded(self, library: Any, folder: Path, precision: str) -> Any:
         bars = require("transformers", extra="torch").utils.logging
+        damaged = require("safetensors", extra="torch").SafetensorError
         shown = bars.is_progress_bar_enabled()
         bars.disable_progress_bar()
         try:
@@ -201,7 +202,10 @@ class TorchModel:
                 local_files_only=True,
                 model_kwargs={"use_safetensors": True},
             )
-        except (ValueError, OSError, KeyError, TypeError, ImportError, AttributeError, RuntimeError) as error:
+        except (
+            *(ValueError, OSError, LookupError, TypeError, ImportError, AttributeError, RuntimeError),
+            *(ArithmeticError, AssertionError, damaged),
+        ) as error:
             raise UnsupportedModelError(
                 f"sentence-transformers {library.__version__} can't load {folder}: {type(error).__name__}, "
                 f"{error!s:.300}"
@@ -261,11 +265,11 @@ def _refuse_own_code(folder: Path) -> None:
         if not path.is_file():
             continue
         try:
-            found = json.loads(path.read_bytes())
+            found = read_json(path)
             kinds = (
                 [str(one["type"]) for one in found] if isinstance(found, list) else list(found["types"].values())
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, KeyError, TypeError, AttributeError) as error:
             raise WeightsError(f"{path} is damaged; fetch the model again") from error
         foreign = [kind for kind in kinds if not str(kind).startswith("sentence_transformers.")]
         if foreign:

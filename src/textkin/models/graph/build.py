@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from textkin.models.graph.head import finish, pool, scale_to_one
 from textkin.models.graph.linear import EightBit, Linear
 from textkin.models.graph.parts import Model, Parts
 from textkin.models.layout import CURE, Layout, Normalize
+from textkin.models.settings import Settings, is_there
 
 _EIGHT_BIT_VERSION = "1"
 """To be raised with every change to how weights are rounded."""
@@ -30,12 +30,14 @@ class Graph:
         model: the ONNX model and where its weights are.
         dimensions: length of a vector.
         inputs: names of the inputs that a batch must have.
+        rows: of the table of word embeddings: one more than the highest token number that it takes.
         kept: the file of textkin's cache that weights are taken from; None where there is none.
     """
 
     model: Model
     dimensions: int
     inputs: tuple[str, ...]
+    rows: int
     kept: cache.Kept | None = None
 
 
@@ -47,18 +49,19 @@ def weight_files(layout: Layout) -> list[Path]:
         WeightsError: there are no weights, or a part is missing.
     """
     single = layout.file("model.safetensors")
-    if single.is_file():
+    if is_there(single):
         return [single]
     index = layout.file("model.safetensors.index.json")
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise WeightsError(f"{index} is damaged; fetch the model again") from error
+    if is_there(index):
+        found = Settings.read(index).inner("weight_map")
+        names = sorted({found.text(key) for key in found.values})
+        beside = {file.name for file in index.parent.iterdir() if file.is_file()}
         for name in names:
-            if Path(name).name != name or not layout.file(name).is_file():
-                raise WeightsError(f"{index} names {name!r}, which is not beside it; fetch the model again")
-        return [layout.file(name) for name in names]
+            if name not in beside:
+                raise WeightsError(f"{index} names {name!r:.100}, which is not beside it; fetch the model again")
+        if names:
+            return [layout.file(name) for name in names]
+        raise WeightsError(f"{index} names no file; fetch the model again")
     if layout.file("pytorch_model.bin").is_file():
         raise UnsupportedModelError(
             f"{layout.file('')} has its weights only as a pickle (pytorch_model.bin), which textkin never opens; "
@@ -83,11 +86,13 @@ def build(layout: Layout, family: Family, precision: Literal["float32", "int8"],
         key = hashlib.sha256(" ".join([_EIGHT_BIT_VERSION, family.kind, *digests]).encode()).hexdigest()
         found = cache.find(key)
         linear = EightBit(parts, tensors, {} if found is None else parts.open([found.path]))
-        rows = Encoder(parts, family, tensors, linear).build()
+        encoder = Encoder(parts, family, tensors, linear)
+        rows = encoder.build()
         if linear.made:
             cache.save(key, linear.made)
     else:
-        rows = Encoder(parts, family, tensors, Linear(parts, tensors)).build()
+        encoder = Encoder(parts, family, tensors, Linear(parts, tensors))
+        rows = encoder.build()
     pooled, width = pool(parts, rows, layout.pooling, family.hidden)
     result, width = finish(parts, pooled, width, layout.steps, layout.folder)
     if layout.truncate_dim is not None and layout.truncate_dim < width:
@@ -109,4 +114,4 @@ def build(layout: Layout, family: Family, precision: Literal["float32", "int8"],
     if "max" in layout.pooling.modes:
         inputs["bans"] = proto.value("bans", proto.FLOAT, ["texts", "longest", 1])
     model = parts.model(list(inputs.values()), result, ["texts", width])
-    return Graph(model, width, tuple(inputs), found)
+    return Graph(model, width, tuple(inputs), encoder.words, found)

@@ -14,6 +14,7 @@ import numpy as np
 
 from textkin import _places
 from textkin.models.graph.tensors import Array
+from textkin.models.settings import kind_of_file
 from textkin.models.weights.identity import State, state_of
 from textkin.vectors.own_files import own_file, remove_abandoned
 
@@ -48,6 +49,8 @@ def find(key: str) -> Kept | None:
     """The file of a key when it is there and whole; a damaged one is as good as none."""
     place = path(key)
     try:
+        if kind_of_file(place) is not None:
+            return None
         state = state_of(place)
         with place.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))

@@ -24,6 +24,9 @@ class Encoder:
         even ``()`` bool: whether all texts are of one length.
 
     Only attention sees the padded form; all linear layers work on tokens without padding.
+
+    Attributes:
+        words: rows of the table of word embeddings, once it is built.
     """
 
     def __init__(self, parts: Parts, family: Family, tensors: Tensors, linear: Linear) -> None:
@@ -31,6 +34,7 @@ class Encoder:
         self._family = family
         self._tensors = tensors
         self._linear = linear
+        self.words = 0
 
     def build(self) -> str:
         """Add every node; the name of the ``(tokens, hidden)`` output."""
@@ -43,7 +47,7 @@ class Encoder:
     def _embeddings(self) -> str:
         parts, prefix = self._parts, self._family.names.prefix
         words = find(self._tensors, prefix, "embeddings.word_embeddings.weight", (None, None))
-        width = words.shape[1]
+        self.words, width = words.shape
         places = find(
             self._tensors, prefix, "embeddings.position_embeddings.weight", (self._family.positions, width)
         )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from textkin.errors import UnsupportedModelError, WeightsError
+from textkin.errors import UnsupportedModelError
 from textkin.models.layout import CURE
+from textkin.models.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,68 +147,73 @@ _ACTIVATIONS = {
     "swish": "silu",
     "tanh": "tanh",
 }
+_MOST_LAYERS = 1000
 _DEFAULT_ACTIVATIONS = {"albert": "gelu_new"}
 
 
-def family(config: Mapping[str, Any]) -> Family:
-    """What a transformer's config.json describes.
+def family(config: Mapping[str, Any], path: Path = Path("config.json")) -> Family:
+    """What a transformer's config.json describes; ``path`` is its name in messages.
 
     Raises:
         UnsupportedModelError: a kind of model, or an option, that the graph has no part for; names it.
+        WeightsError: a value is missing or of another type than it should be.
     """
-    kind = str(config.get("model_type", "nothing"))
+    settings = Settings(config, path)
+    kind = settings.text("model_type", "nothing")
     if kind not in _NAMES:
         raise UnsupportedModelError(
-            f"the model is of the type {kind!r}; textkin runs {', '.join(sorted(_NAMES))}. For others {CURE}"
+            f"{path}: a model of the type {kind!r:.60}; textkin runs {', '.join(sorted(_NAMES))}. "
+            f"For others {CURE}"
         )
     distil = kind == "distilbert"
-    position = config.get("position_embedding_type", "absolute")
-    if position not in (None, "absolute"):
+    position = settings.text("position_embedding_type", "absolute")
+    if position != "absolute":
         raise UnsupportedModelError(
-            f"the model uses {position!r} position embeddings; expected 'absolute'; {CURE}"
+            f"the model uses {position!r:.60} position embeddings; expected 'absolute'; {CURE}"
         )
     for option in ("is_decoder", "add_cross_attention", "quantization_config"):
-        if config.get(option):
+        if settings.get(option):
             raise UnsupportedModelError(f"the model's config.json sets {option}, which textkin can't do; {CURE}")
-    if kind == "albert" and (config.get("num_hidden_groups", 1) != 1 or config.get("inner_group_num", 1) != 1):
+    groups = [settings.integer(key, 1) for key in ("num_hidden_groups", "inner_group_num")]
+    if kind == "albert" and groups != [1, 1]:
         raise UnsupportedModelError(f"the ALBERT model has several groups of layers; expected one; {CURE}")
-    wanted = str(config.get("activation" if distil else "hidden_act", _DEFAULT_ACTIVATIONS.get(kind, "gelu")))
+    wanted = settings.text("activation" if distil else "hidden_act", _DEFAULT_ACTIVATIONS.get(kind, "gelu"))
     if wanted not in _ACTIVATIONS:
         raise UnsupportedModelError(
-            f"the model has the activation {wanted!r}; expected one of {', '.join(sorted(_ACTIVATIONS))}; {CURE}"
+            f"the model has the activation {wanted!r:.60}; expected one of {', '.join(sorted(_ACTIVATIONS))}; "
+            f"{CURE}"
         )
-    hidden = _number(config, "dim" if distil else "hidden_size")
-    heads = _number(config, "n_heads" if distil else "num_attention_heads")
-    if heads < 1 or hidden % heads:
+    hidden = settings.integer("dim" if distil else "hidden_size")
+    heads = settings.integer("n_heads" if distil else "num_attention_heads")
+    if hidden % heads:
         raise UnsupportedModelError(f"the model's {hidden} components can't be shared among {heads} heads")
+    positions = settings.integer("max_position_embeddings", 512)
     return Family(
         kind=kind,
         names=_NAMES[kind],
         hidden=hidden,
         heads=heads,
-        layers=_number(config, "n_layers" if distil else "num_hidden_layers"),
+        layers=settings.integer("n_layers" if distil else "num_hidden_layers", most=_MOST_LAYERS),
         shared_layers=kind == "albert",
         activation=_ACTIVATIONS[wanted],
-        epsilon=float(config.get("layer_norm_eps", 1e-12)) if not distil else 1e-12,
-        padding=_padding(kind, config),
-        positions=int(config.get("max_position_embeddings", 512)),
+        epsilon=1e-12 if distil else settings.number("layer_norm_eps", 1e-12, above=0, below=1),
+        padding=_padding(kind, settings, positions),
+        positions=positions,
         relative=kind == "mpnet",
     )
 
 
-def _number(config: Mapping[str, Any], key: str) -> int:
-    found = config.get(key)
-    if not isinstance(found, int) or found < 1:
-        raise WeightsError(f"the model's config.json has {key}={found!r}; expected a whole number of at least 1")
-    return found
-
-
-def _padding(kind: str, config: Mapping[str, Any]) -> int | None:
-    if kind == "mpnet":
-        return 1  # fixed in the original, whatever config.json says
-    if kind in _COUNTED_FROM_PADDING:
-        return int(config.get("pad_token_id", 1))
-    return None
+def _padding(kind: str, settings: Settings, positions: int) -> int | None:
+    if kind not in _COUNTED_FROM_PADDING:
+        return None
+    most = positions - 2  # or no place would be left for a token
+    # Fixed in the original of MPNet, whatever config.json says.
+    padding = 1 if kind == "mpnet" else settings.integer("pad_token_id", 1, least=0)
+    if padding > most:
+        raise settings.wrong(
+            "max_position_embeddings", f"more than {padding + 1}: positions are counted from there"
+        )
+    return padding
 
 
 def relative_buckets(longest: int) -> npt.NDArray[np.int64]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from textkin.errors import UnsupportedModelError, WeightsError
 from textkin.models.graph.parts import Parts, find
 from textkin.models.layout import CURE, Dense, LayerNorm, Normalize, Pooling, Step
+from textkin.models.settings import is_there
 
 _ACTIVATIONS = {
     "Identity": (),
@@ -66,7 +67,7 @@ def scale_to_one(parts: Parts, rows: str) -> str:
 def weights_file(folder: Path) -> Path:
     """The one safetensors file of a small module."""
     path = folder / "model.safetensors"
-    if path.is_file():
+    if is_there(path):
         return path
     if (folder / "pytorch_model.bin").is_file():
         raise UnsupportedModelError(

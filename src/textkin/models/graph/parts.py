@@ -140,8 +140,15 @@ def find(tensors: Tensors, prefix: str, name: str, shape: tuple[int | None, ...]
                 wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True)
             )
             if not fits:
-                raise WeightsError(f"the weight {key} has the shape {array.shape}; config.json promises {shape}")
+                promised = tuple("any" if length is None else length for length in shape)
+                raise WeightsError(
+                    f"the weight {key} has the shape {array.shape}; config.json promises {promised}: the model's "
+                    "files don't belong together; fetch the model again"
+                )
+            if array.dtype != np.float32:
+                raise WeightsError(f"the weight {key} holds {array.dtype} numbers; expected floating-point ones")
             return array
     raise WeightsError(
-        f"the weight {name} is missing; config.json promises it: the model's files don't belong together"
+        f"the weight {name} is missing; config.json promises it: the model's files don't belong together; "
+        "fetch the model again"
     )

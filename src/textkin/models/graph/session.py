@@ -87,22 +87,26 @@ class Session:
             )
         self._given = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.model.given.values()]
         options.add_external_initializers(list(graph.model.given), self._given)
-        failures = (
-            errors.Fail,
-            errors.RuntimeException,
-            errors.InvalidArgument,
-            errors.InvalidGraph,
-            errors.EPFail,
+        self._failures = tuple(
+            kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
         )
         try:
             self._session = onnxruntime.InferenceSession(graph.model.proto, options, providers=engines)
-        except failures as error:
-            raise WeightsError(f"onnxruntime can't open the model: {error}") from error
+        except self._failures as error:
+            raise WeightsError(
+                f"onnxruntime can't open the model, its files don't fit together ({error!s:.300}); fetch it again"
+            ) from error
         if self._session.get_providers()[0] != engines[0]:
             raise ModelError(
                 f"onnxruntime could not start {engines[0]}; look at its libraries (CUDA, cuDNN) and drivers"
             )
 
     def __call__(self, feed: Feed) -> Matrix:
-        result: Matrix = self._session.run(["vectors"], feed)[0]
+        try:
+            result: Matrix = self._session.run(["vectors"], feed)[0]
+        except self._failures as error:
+            raise ModelError(
+                f"onnxruntime failed while it ran the model ({error!s:.300}); fetch the model again, or use fewer "
+                "threads if memory is short"
+            ) from error
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import mmap
 import struct
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from textkin.errors import UnsupportedModelError, WeightsError
 from textkin.models.layout import CURE
+from textkin.models.settings import kind_of_file
 
 Array = npt.NDArray[np.generic]
 _DTYPES = {
@@ -45,8 +47,12 @@ class Tensors(Mapping[str, Array]):
             self._open(path)
 
     def _open(self, path: Path) -> None:
-        broken = f"{path} is damaged or is not a safetensors file; delete it and fetch the model again"
+        cure = "delete it and fetch the model again"
+        broken = f"{path} is damaged or is not a safetensors file; {cure}"
         try:
+            odd = kind_of_file(path)
+            if odd is not None:
+                raise WeightsError(f"{path} is {odd}, not a file; fetch the model again")
             with path.open("rb") as file:
                 whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
@@ -60,16 +66,26 @@ class Tensors(Mapping[str, Array]):
         start = 8 + size
         try:
             header = json.loads(whole[8:start])
+            spans = []
             for name, entry in header.items():
                 if name == "__metadata__":
                     continue
-                begin, end = entry["data_offsets"]
-                shape = tuple(int(length) for length in entry["shape"])
+                begin, end = map(_whole, entry["data_offsets"])
+                shape = tuple(map(_whole, entry["shape"]))
                 kind = str(entry["dtype"])
                 self._check(kind, shape, begin, end, len(whole) - start)
+                if begin < end:
+                    spans.append((begin, end, name))
                 self._places[name] = (whole, kind, shape, start + begin, start + end)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise WeightsError(broken) from error
+        # The format wants the tensors side by side: two in one place are a forgery or a damage.
+        for before, after in itertools.pairwise(sorted(spans)):
+            if after[0] < before[1]:
+                raise WeightsError(f"{path} has the tensors {before[2]} and {after[2]} in one place; {cure}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
 
     @staticmethod
     def _check(kind: str, shape: tuple[int, ...], begin: int, end: int, room: int) -> None:
@@ -111,3 +127,9 @@ class Tensors(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+
+def _whole(number: object) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise ValueError(f"{number!r} is no size")
+    return number

@@ -14,6 +14,7 @@ from typing import Any, Final
 from textkin._places import models_file
 from textkin.errors import InputError
 from textkin.models.providers.names import PROVIDERS
+from textkin.models.settings import read_regular
 
 _TOKENIZERS: Final = ("cl100k_base", "o200k_base")
 _KEYS: Final = {
@@ -57,13 +58,14 @@ def own_facts(catalog: Mapping[str, int]) -> dict[str, OwnFacts]:
     """
     file = models_file()
     try:
-        entries = tomllib.loads(file.read_text(encoding="utf-8"))
+        entries = tomllib.loads(read_regular(file).decode())
     except FileNotFoundError:
         if os.environ.get("TEXTKIN_MODELS"):
             raise InputError(f"TEXTKIN_MODELS names {file}, which isn't there") from None
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{file} can't be read: {error}; mend it, or move it away") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{file} can't be read: {reason}; mend it, or move it away") from error
     return {name: OwnFacts(file, _checked(file, name, entry, catalog)) for name, entry in entries.items()}
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textkin._places import cache_folder
-from textkin.errors import ModelError, ReadOnlyError, StorageFullError
+from textkin.errors import ModelError, ReadOnlyError, StorageFullError, WeightsError
+from textkin.models.settings import read_json, read_regular
 
 RECORD_NAME = "textkin-model.json"
 _WORK_PREFIX = ".fetching-"
@@ -76,7 +77,7 @@ def fetched() -> list[Path]:
 def read_record(folder: Path) -> ModelRecord | None:
     """The record that a fetch left in a folder; None when there is none."""
     try:
-        return ModelRecord.from_json((folder / RECORD_NAME).read_bytes())
+        return ModelRecord.from_json(read_regular(folder / RECORD_NAME))
     except OSError:
         return None
 
@@ -84,8 +85,8 @@ def read_record(folder: Path) -> ModelRecord | None:
 def pinned_commit(repository: str, revision: str) -> str | None:
     """The commit that this branch or tag meant when it was first fetched; None before that."""
     try:
-        commit = json.loads((repository_folder(repository) / "pins.json").read_bytes()).get(revision)
-    except (OSError, ValueError, AttributeError):
+        commit = read_json(repository_folder(repository) / "pins.json").get(revision)
+    except (OSError, WeightsError, AttributeError):
         return None
     return commit if isinstance(commit, str) else None
 
@@ -94,8 +95,8 @@ def pin_commit(repository: str, revision: str, commit: str) -> None:
     """Remember what a branch or tag meant; the caller holds the repository's lock."""
     file = repository_folder(repository) / "pins.json"
     try:
-        pins = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        pins = read_json(file)
+    except (OSError, WeightsError):
         pins = {}
     if not isinstance(pins, dict):
         pins = {}

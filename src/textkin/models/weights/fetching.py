@@ -73,7 +73,7 @@ def fetch(
 
 def _look(wanted: Wanted, repair: bool) -> tuple[Path | None, list[str]]:
     """As ``search``; with ``repair`` a damaged copy in textkin's cache is noted as one that is not there."""
-    if not repair:
+    if not repair or wanted.folder is not None:
         return search(wanted)
     try:
         found, notes = search(wanted)

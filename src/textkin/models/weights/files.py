@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from textkin.errors import UnsupportedModelError
+from textkin.errors import UnsupportedModelError, WeightsError
+from textkin.models.settings import kind_of_file
 
 _SETTINGS = frozenset(
     {
@@ -117,6 +118,26 @@ def listing(folder: Path) -> list[str]:
         elif item.is_file():
             found.append(item.name)
     return sorted(found)
+
+
+def refuse_odd(folder: Path) -> None:
+    """Refuse a folder in which something else than a file has the name of one that textkin reads.
+
+    Left out, it would be another model: without modules.json a transformers folder with mean pooling.
+
+    Raises:
+        WeightsError: naming it.
+    """
+    inside = (item for item in folder.iterdir() if _MODULE.fullmatch(item.name) and item.is_dir())
+    for place in (folder, *inside):
+        for item in place.iterdir():
+            if item.name in _SETTINGS or _SENTENCE_SETTINGS.fullmatch(item.name) or _weights({item.name}):
+                try:
+                    kind = kind_of_file(item)
+                except OSError as error:
+                    raise WeightsError(f"{item} can't be read ({error.strerror}); copy the model again") from error
+                if kind is not None:
+                    raise WeightsError(f"{item} is {kind}, not a file; copy the model again")
 
 
 def file_digest(file: Path, path: str) -> str:

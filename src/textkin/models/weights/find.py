@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -12,8 +11,9 @@ from pathlib import Path
 from textkin.errors import InputError, ModelNotFoundError, WeightsError
 from textkin.models import catalog as known
 from textkin.models.catalog import CatalogEntry
+from textkin.models.settings import read_json
 from textkin.models.weights.cache import pinned_commit, repository_folder
-from textkin.models.weights.files import has_weights, listing, refuse_unsupported
+from textkin.models.weights.files import has_weights, listing, refuse_odd, refuse_unsupported
 from textkin.models.weights.verifying import verify
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w][\w.-]*")
@@ -153,6 +153,7 @@ def hub_cache() -> Path:
 
 def _own_folder(folder: Path) -> Path:
     try:
+        refuse_odd(folder)
         paths = listing(folder)
     except OSError as error:
         raise ModelNotFoundError(f"{folder} can't be read ({error.strerror})") from error
@@ -171,9 +172,9 @@ def _is_whole(folder: Path) -> bool:
     """
     paths = set(listing(folder))
     try:
-        modules = json.loads((folder / "modules.json").read_bytes())
+        modules = read_json(folder / "modules.json")
         places = [str(module["path"]) for module in modules if not str(module["type"]).endswith("Normalize")]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, WeightsError, KeyError, TypeError):
         return False
     wanted = {f"{place}/config.json" if place else "config.json" for place in places}
     first = f"{places[0]}/" if places and places[0] else ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from textkin._places import cache_folder
 from textkin.errors import ModelNotFoundError, WeightsError
 from textkin.models.catalog import CatalogEntry
+from textkin.models.settings import read_json
 from textkin.models.weights.cache import models_folder, read_record
 from textkin.models.weights.files import file_digest, listing, readable
 
@@ -127,11 +128,11 @@ def _stat(file: Path) -> _Stat:
 
 def _read_stamps(stamp_file: Path, home: Path) -> dict[str, tuple[_Stat, str]]:
     try:
-        content = json.loads(stamp_file.read_bytes())
+        content = read_json(stamp_file)
         if content["folder"] != str(home):
             return {}
         return {path: (list(stat), str(digest)) for path, (stat, digest) in content["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, WeightsError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 

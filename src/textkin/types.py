@@ -170,6 +170,19 @@ class StoreHeader:
     accepted: tuple[str, ...] = ()
 
 
+@runtime_checkable
+class CheckedStore(Protocol):
+    """A store that can tell damage of its own files."""
+
+    def check(self) -> None:
+        """Read everything once.
+
+        Raises:
+            CorruptStoreError: naming the first thing that is wrong.
+        """
+        ...
+
+
 class Store(Protocol):
     """Vectors to disk and back. Every adapter keeps the whole contract (tests/contract)."""
 

@@ -206,6 +206,16 @@ class ArrayStore:
         answers = best_records(matrix, unit, k, selected)
         return [[_hit(found, int(matrix.passages[row]), score) for row, score in answer] for answer in answers]
 
+    def check(self) -> None:
+        """Read everything once.
+
+        Raises:
+            CorruptStoreError: naming the first thing that is wrong.
+        """
+        self._live.forget()
+        with self._live.now():
+            pass
+
     # -- inside --------------------------------------------------------------------------------------------
 
     def _check_writable(self) -> None:

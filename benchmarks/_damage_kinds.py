@@ -1,4 +1,4 @@
-"""The kinds of file that `damage.py` damages: how each is made, what is asked afterwards, who says that it is whole."""
+"""The kinds of file that `damage.py` damages: how each is made, what is asked then, who says that it is whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,20 @@ from textkin.models.graph import cache
 from textkin.vectors.files import load_vectors, save_vectors
 
 MODEL = "hashing:32"
-_WORDS = ("refund", "order", "table", "parse", "thread", "lock", "query", "vector", "cell", "gene", "season", "match")
+_WORDS = (
+    "refund",
+    "order",
+    "table",
+    "parse",
+    "thread",
+    "lock",
+    "query",
+    "vector",
+    "cell",
+    "gene",
+    "season",
+    "match",
+)
 Question = Callable[[Path], Any]
 
 
@@ -46,8 +59,8 @@ class Kind:
     file: Callable[[Path], Path]
     questions: Mapping[str, Question]
     healthy: Callable[[Path], bool]
-    commands: Callable[[Path], list[list[str]]] = lambda place: []
-    vary: Callable[[Path, random.Random], None] = field(default=lambda place, chance: None)
+    commands: Callable[[Path], list[list[str]]] = lambda _: []
+    vary: Callable[[Path, random.Random], None] = field(default=lambda _place, _chance: None)
 
 
 def texts(count: int = 60) -> list[str]:
@@ -138,7 +151,18 @@ def _embed(place: Path, *more: str) -> None:
 
     from textkin.cli.main import main
 
-    given = ["embed", str(place / "rows.jsonl"), "-o", f"{place / 'out'}/", "--model", MODEL, "--column", "n", "--id-column", "id"]
+    given = [
+        "embed",
+        str(place / "rows.jsonl"),
+        "-o",
+        f"{place / 'out'}/",
+        "--model",
+        MODEL,
+        "--column",
+        "n",
+        "--id-column",
+        "id",
+    ]
     done = CliRunner().invoke(main, [*given, "--shard-rows", "20", "--no-ledger", *more])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -182,7 +206,9 @@ def _questions(name: str) -> dict[str, Question]:
     return {
         "info": asks(lambda c: (c.info().records, c.info().model)),
         "list": asks(lambda c: [(r.id, r.text, dict(r.metadata), r.source, r.spans) for r in c]),
-        "get": asks(lambda c: [(c.get(f"record {n}").text, dict(c.get(f"record {n}").metadata)) for n in (0, 31, 59)]),
+        "get": asks(
+            lambda c: [(c.get(f"record {n}").text, dict(c.get(f"record {n}").metadata)) for n in (0, 31, 59)]
+        ),
         "count": asks(lambda c: c.count("even = true")),
         "search": asks(lambda c: [_told(c.search(query, k=8)) for query in ("refund order", "gene cell season")]),
         "similar": asks(lambda c: _told(c.similar("record 3", k=5))),
@@ -315,7 +341,7 @@ def _of_folder(file: str) -> Kind:
         _questions("notes.kin"),
         _collection_is_healthy("notes.kin"),
         _collection_commands("notes.kin"),
-        _without_derived if file == "collection.db" else lambda place, chance: None,
+        _without_derived if file == "collection.db" else lambda _place, _chance: None,
     )
 
 
@@ -337,7 +363,7 @@ def _of_ledger(file: str) -> Kind:
         lambda place: place / "data" / file,
         {"recall": _recalled, "facts": _ledger_facts},
         _ledger_is_healthy,
-        lambda place: [["ledger"], ["doctor"]],
+        lambda _: [["ledger"], ["doctor"]],
     )
 
 
@@ -363,8 +389,7 @@ KINDS = {
             _output_kind("marker-resumed", "_textkin/shards/*.json", resume=True),
             _output_kind("job.json-resumed", "_textkin/job.json", resume=True),
         ],
-        [Kind("graph-cache", _save_graph, _cached, {"arrays": _graph}, lambda place: True)],
+        [Kind("graph-cache", _save_graph, _cached, {"arrays": _graph}, lambda _: True)],
     )
 }
 """By name."""
-

@@ -1,4 +1,4 @@
-"""Damage each file at random, then ask: the same answers, a refusal by name, or what `doctor` finds; never silence."""
+"""Damage files at random, then ask: the same answers, a refusal by name, or what `doctor` finds; never silence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from textkin.errors import TextkinError
 
 SECTOR = 512
 _CLI_EVERY = 100
-OUTCOMES = ("undamaged answer", "rebuilt", "refused by name", "found by doctor", "silently different", "raw exception")
+OUTCOMES = (
+    "undamaged answer",
+    "rebuilt",
+    "refused by name",
+    "found by doctor",
+    "silently different",
+    "raw exception",
+)
 
 
 @dataclass(slots=True)
@@ -100,7 +107,9 @@ class Raw:
     says: str
 
 
-def judged(kind: Kind, place: Path, changed: bytes, before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, str]:
+def judged(
+    kind: Kind, place: Path, changed: bytes, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> tuple[str, str]:
     """What became of one trial, and of which question it is told."""
     for name, answer in after.items():
         if isinstance(answer, Raw):
@@ -154,7 +163,9 @@ def _as_command(kind: Kind, place: Path, result: Result, what: str) -> None:
         done = subprocess.run(given, capture_output=True, text=True, check=False, env=environment)
         if done.returncode in (70, -11, -7) or "Traceback" in done.stderr:
             result.counts["raw exception"] += 1
-            result.violations.append(f"{what}: textkin {command[0]} ended with {done.returncode}: {done.stderr[-200:]}")
+            result.violations.append(
+                f"{what}: textkin {command[0]} ended with {done.returncode}: {done.stderr[-200:]}"
+            )
             say(f"  {result.violations[-1]}")
 
 
@@ -177,7 +188,11 @@ def main(given: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="textkin-damage-") as folder:
         for kind in chosen:
             results[kind.name] = run_kind(
-                kind, Path(folder) / kind.name.replace("/", "_"), options.trials, options.seed, not options.no_commands
+                kind,
+                Path(folder) / kind.name.replace("/", "_"),
+                options.trials,
+                options.seed,
+                not options.no_commands,
             )
             say(f"{kind.name}: {dict(results[kind.name].counts)}")
     violations = [line for result in results.values() for line in result.violations]
@@ -192,8 +207,8 @@ def main(given: Sequence[str]) -> int:
     table = Table("What came of them", ("file", *OUTCOMES))
     table.rows += [[name, *(f"{result.counts[one]:,}" for one in OUTCOMES)] for name, result in results.items()]
     notes = [
-        "A fifth each: one bit flipped, a 512-byte sector overwritten with noise, two sectors exchanged, the file cut, "
-        "one to eight sectors zeroed.",
+        "A fifth each: one bit flipped, a 512-byte sector overwritten with noise, two sectors exchanged, the file "
+        "cut, one to eight sectors zeroed.",
         "*found by doctor*: an answer differed, and `textkin doctor` says which file is damaged.",
         *violations[:20],
     ]

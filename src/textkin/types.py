@@ -192,6 +192,11 @@ class Store(Protocol):
         ...
 
     @property
+    def location(self) -> str:
+        """Where it lies, whatever the working directory becomes; no other store has the same."""
+        ...
+
+    @property
     def exact(self) -> bool:
         """Whether search compares every vector; otherwise an index of the database's own may miss some."""
         ...

@@ -72,6 +72,10 @@ class ArrayStore:
         return self._shown
 
     @property
+    def location(self) -> str:
+        return str(self._files.numbers)
+
+    @property
     def exact(self) -> bool:
         return True
 

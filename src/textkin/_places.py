@@ -8,6 +8,8 @@ from pathlib import Path
 
 from textkin.errors import InputError
 
+_FOLDERS = frozenset({"chroma", "lancedb", "qdrant"})
+
 
 def absolute(path: str | Path) -> Path:
     """What a path means in the working directory of now, whatever that becomes later.
@@ -21,6 +23,15 @@ def absolute(path: str | Path) -> Path:
         raise InputError(
             f"{path} means nothing: the working directory was deleted; change to another, or give a whole path"
         ) from error
+
+
+def located(url: str) -> str:
+    """A store's URL with its path from the root, where it has a path; tells it from every other store."""
+    scheme, colon, rest = url.partition(":")
+    if scheme in _FOLDERS and "://" not in rest:
+        path, mark, options = rest.partition("?")
+        return f"{scheme}:{absolute(path)}{mark}{options}"
+    return url if colon and len(scheme) > 1 else str(absolute(url))
 
 
 def cache_folder() -> Path:

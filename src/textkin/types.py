@@ -207,12 +207,30 @@ class StoreHeader:
     accepted: tuple[str, ...] = ()
 
 
+@runtime_checkable
+class CheckedStore(Protocol):
+    """A store that can tell damage of its own files."""
+
+    def check(self) -> None:
+        """Read everything once.
+
+        Raises:
+            CorruptStoreError: naming the first thing that is wrong.
+        """
+        ...
+
+
 class Store(Protocol):
     """Vectors to disk and back. Every adapter keeps the whole contract (tests/contract)."""
 
     @property
     def url(self) -> str:
         """How a user names this store."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where it lies, whatever the working directory becomes; no other store has the same."""
         ...
 
     @property

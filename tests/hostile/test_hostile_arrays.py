@@ -74,7 +74,7 @@ def rewritten(path: Path, rows: Matrix, change: Callable[[dict[str, Any]], objec
     np.save(path, rows)
     facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     facts["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    del facts["digest"]
+    del facts["content_sha256"]
     change(facts)
     path.with_suffix(".json").write_text(json.dumps(facts), encoding="utf-8")
 

@@ -279,6 +279,28 @@ def test_spearman_shares_ranks_of_equal_values() -> None:
     assert scores.spearman([1, 2, 3, 4], [1, 3, 2, 4]) == pytest.approx(1 - 6 * 2 / (4 * 15))
 
 
+def test_damage_of_each_kind_of_file_is_never_silent(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="some of the files are Parquet")
+    saved = tmp_path / "report.json"
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "damage.py"),
+        "--trials",
+        "5",
+        "--no-commands",
+        "--json",
+        str(saved),
+    ]
+    environment = os.environ | {"TEXTKIN_CACHE": str(tmp_path / "cache"), "TEXTKIN_DATA": str(tmp_path / "data")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (table,) = json.loads(saved.read_text(encoding="utf-8"))["tables"]
+    assert [name for name, *_ in table["rows"]][:3] == ["collection.db", "collection.db-wal", "collection.db-mark"]
+    for _, *counts, different, raw in table["rows"]:
+        assert sum(map(int, counts)) == 5
+        assert (different, raw) == ("0", "0")
+
+
 def test_a_kill_check_sees_a_lost_and_a_changed_record(tmp_path: Path) -> None:
     import textkin
 

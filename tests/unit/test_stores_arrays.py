@@ -98,7 +98,7 @@ def test_files_of_embed_are_a_collection_and_become_one_of_this_format(tmp_path:
 def test_older_files_without_all_facts(tmp_path: Path) -> None:
     path = save_vectors(tmp_path / "v.npy", unit(2), texts=["a", "b"], model=MODEL)
     facts = json.loads((tmp_path / "v.json").read_text())
-    del facts["model_info"], facts["digest"]
+    del facts["model_info"], facts["content_sha256"]
     (tmp_path / "v.json").write_text(json.dumps(facts))
     store = ArrayStore(path, read_only=True)
     assert list(store.ids()) == ["0", "1"]

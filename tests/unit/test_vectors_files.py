@@ -35,7 +35,7 @@ def test_the_json_says_everything(tmp_path: Path) -> None:
     content = (tmp_path / "v.json").read_text(encoding="utf-8")
     facts = json.loads(content)
     assert "é" in content
-    assert len(facts.pop("sha256")) == len(facts.pop("digest")) == 64
+    assert len(facts.pop("sha256")) == len(facts.pop("content_sha256")) == 64
     assert facts == {
         "format": 1,
         "model": "named",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -176,38 +177,39 @@ def check_ledger() -> Iterator[Finding]:
     """The ledger, read in full."""
     from textkin.ledger import Ledger
     from textkin.ledger.schema import LEDGER
-    from textkin.stores.problems import translated
-    from textkin.stores.sqlite import connect
 
     path = data_folder() / "ledger.db"
     if not path.exists():
         yield Finding("ledger", "ok", f"none yet; {path} is made with the first embedding")
         return
     try:
-        connection = connect(path, LEDGER, write=False, timeout=10)
-        with translated(path, LEDGER.cure):
-            problem = str(connection.execute("PRAGMA integrity_check(1)").get)
-        connection.close()
         with Ledger(path) as ledger:
+            ledger.check()
             texts = sum(use.texts for use in ledger.stats())
             says = f"{path}: {texts:,} vectors, {ledger.size() / 1e6:,.1f} MB"
     except TextkinError as error:
         yield Finding("ledger", "broken", str(error), LEDGER.cure)
         return
-    if problem == "ok":
-        yield Finding("ledger", "ok", f"{says}, all read, nothing damaged")
-    else:
-        yield Finding("ledger", "broken", f"{path} is damaged: {problem}", LEDGER.cure)
+    yield Finding("ledger", "ok", f"{says}, all read, nothing damaged")
 
 
 def check_collection(place: str) -> Iterator[Finding]:
-    """One collection: readable, whole, and its model at hand."""
+    """One collection, or the output of an embedding job: readable, whole, and its model at hand."""
     from textkin.models import weights
-    from textkin.stores.local import LocalStore
+    from textkin.stores.resolve import open_store
+    from textkin.types import CheckedStore
+    from textkin.vectors.outputs import holds_output
 
+    if holds_output(place):
+        yield _check_output(place)
+        return
     try:
-        with LocalStore(Path(place), create=False, read_only=True) as store:
-            store.check()
+        with contextlib.closing(open_store(place, create=False, read_only=True)) as store:
+            if isinstance(store, CheckedStore):
+                store.check()
+            else:
+                for _ in store.scan_vectors():
+                    pass  # a database checks what it gives
             header = store.header
             yield Finding("collection", "ok", f"{place}: {store.count():,} records, all read, nothing damaged")
     except TextkinError as error:
@@ -235,6 +237,22 @@ def check_collection(place: str) -> Iterator[Finding]:
         yield Finding(label, "note", f"{name} is not here", f"textkin models fetch {model.name}")
     else:
         yield Finding(label, "ok", f"{name}: {folder}")
+
+
+def _check_output(place: str) -> Finding:
+    from textkin.jobs.bulk.manifest import read_settings
+    from textkin.jobs.bulk.place import place_of
+    from textkin.jobs.bulk.result import read_result
+    from textkin.jobs.bulk.verifying import verify_files
+
+    try:
+        there = place_of(place)
+        manifest = read_result(Path(place))
+        read_settings(there)
+        verify_files(there)
+    except TextkinError as error:
+        return Finding("output", "broken", str(error), "run the same textkin embed command again with --resume")
+    return Finding("output", "ok", f"{place}: {manifest.rows:,} rows, all read, nothing damaged")
 
 
 def _check_sqlite() -> Iterator[Finding]:

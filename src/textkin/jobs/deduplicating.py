@@ -209,7 +209,7 @@ def _derived(store: Store) -> Path:
     """Where derived files of a store lie: in its folder, or in the cache for a database."""
     if isinstance(store, LocalStore):
         return store.folder
-    name = hashlib.sha256(store.url.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    name = hashlib.sha256(store.location.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return cache_folder() / "stores" / name
 
 

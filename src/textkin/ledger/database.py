@@ -42,6 +42,7 @@ from textkin.stores.sqlite import (
     migrate,
     remove_unfinished,
     transaction,
+    unfinished,
 )
 from textkin.types import Matrix, ModelInfo
 from textkin.vectors.own_files import make_private_folder
@@ -343,7 +344,7 @@ class Ledger:
     def _open(self) -> None:
         if not self._path.exists():
             self._create()
-        elif self._path.with_name(f"{self._path.name}.new").exists():
+        elif unfinished(self._path):
             self._tidy()
         found = identity(self._path, LEDGER)
         self._connection, self._frozen = self._connect()

@@ -83,6 +83,11 @@ def create(path: Path, kind: FileKind) -> None:
         remove_unfinished(path)
 
 
+def unfinished(path: Path) -> bool:
+    """Whether somebody makes this database now, or died while it was made."""
+    return any(path.with_name(f"{path.name}.new{ending}").exists() for ending in ("", *_SIDE_FILES))
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove what a process that died while it made this database left; the caller holds the lock of `create`."""
     _forget(path.with_name(path.name + ".new"), "", *_SIDE_FILES)

@@ -1,4 +1,4 @@
-"""JSON objects that end with the SHA-256 of all that stands before it, under the key ``digest``.
+"""JSON objects that end with the SHA-256 of all that stands before it, under the key ``content_sha256``.
 
 Any JSON reader opens them. One without a digest is accepted: an older textkin wrote it, or somebody changed it by
 hand and took the digest away.
@@ -11,8 +11,8 @@ import json
 import re
 from typing import Any, Final
 
-DIGEST: Final = "digest"
-_SEAL: Final = re.compile(rb'"digest": "([0-9a-f]{64})"\s*\}\s*\Z')
+DIGEST: Final = "content_sha256"
+_SEAL: Final = re.compile(rb'"content_sha256": "([0-9a-f]{64})"\s*\}\s*\Z')
 _SEAL_BYTES: Final = 200
 
 
@@ -32,7 +32,7 @@ def sealed(data: bytes) -> bytes:
 
 def seal(digest: str) -> bytes:
     """The end of an object whose beginning, with the comma, has this SHA-256."""
-    return b'"digest": "%s"\n}\n' % digest.encode("ascii")
+    return b'"content_sha256": "%s"\n}\n' % digest.encode("ascii")
 
 
 def check_seal(data: bytes, facts: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from textkin.jobs.bulk.place import LocalPlace, Place
 from textkin.stores.problems import from_system
 from textkin.stores.resolve import is_database, without_password
 from textkin.text.urls import is_url, parse_url
+from textkin.vectors.own_files import PRIVATE, own_file, remove_abandoned
 
 _ENTRY: Final = "entry"
 _PROGRESS: Final = "progress"
@@ -156,13 +157,9 @@ class Registered:
         if self._folder is None:
             return
         path = self._folder / _file(kind, self.entry.rank)
-        part = path.with_name(f"{path.name}.{os.getpid()}")
-        try:
-            part.write_text(json.dumps(facts, ensure_ascii=True, default=dict), encoding="ascii")
-            part.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+        remove_abandoned(path)
+        with contextlib.suppress(OSError), own_file(path, mode=PRIVATE, durable=False) as file:
+            file.write(json.dumps(facts, ensure_ascii=True, default=dict).encode("ascii"))
 
 
 @contextmanager

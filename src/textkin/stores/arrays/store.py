@@ -72,6 +72,10 @@ class ArrayStore:
         return self._shown
 
     @property
+    def location(self) -> str:
+        return str(self._files.numbers)
+
+    @property
     def exact(self) -> bool:
         return True
 
@@ -205,6 +209,16 @@ class ArrayStore:
         matrix = found.wholes if whole else found.matrix
         answers = best_records(matrix, unit, k, selected)
         return [[_hit(found, int(matrix.passages[row]), score) for row, score in answer] for answer in answers]
+
+    def check(self) -> None:
+        """Read everything once.
+
+        Raises:
+            CorruptStoreError: naming the first thing that is wrong.
+        """
+        self._live.forget()
+        with self._live.now():
+            pass
 
     # -- inside --------------------------------------------------------------------------------------------
 

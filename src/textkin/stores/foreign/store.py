@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 import numpy as np
 
+from textkin._places import located
 from textkin.errors import InputError, ModelMismatchError, ReadOnlyError, RecordNotFoundError
 from textkin.stores.foreign.reader import ForeignFacts, Noted, Reader, Row
 from textkin.stores.local import LocalStore
@@ -38,6 +39,7 @@ class ForeignStore:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._location = located(reader.url)
         self._copy: LocalStore | None = None
         self._remove_copy: weakref.finalize[[str, bool], ForeignStore] | None = None
         self._guard = threading.Lock()
@@ -54,6 +56,10 @@ class ForeignStore:
     @property
     def url(self) -> str:
         return self._reader.url
+
+    @property
+    def location(self) -> str:
+        return self._location
 
     @property
     def exact(self) -> bool:

@@ -30,7 +30,7 @@ from textkin.stores.local.schema import COLLECTION, DATABASE, DERIVED
 from textkin.stores.lock import HOLDER, LOCK, WriterLock
 from textkin.stores.problems import read_only as read_only_error
 from textkin.stores.problems import translated
-from textkin.stores.sqlite import check_file, create, version_of
+from textkin.stores.sqlite import check_file, create, remove_unfinished, unfinished, version_of
 from textkin.text.digest import record_digest
 from textkin.types import Hit, Matrix, Record, Scalar, StoreHeader
 from textkin.vectors.own_files import make_private_folder
@@ -87,6 +87,10 @@ class LocalStore:
     @property
     def url(self) -> str:
         return self._shown
+
+    @property
+    def location(self) -> str:
+        return str(self._folder)
 
     @property
     def exact(self) -> bool:
@@ -192,6 +196,8 @@ class LocalStore:
             if not self._exists():
                 create(self._folder / DATABASE, COLLECTION)
                 self._seen = True
+            elif unfinished(self._folder / DATABASE):
+                remove_unfinished(self._folder / DATABASE)
             yield
 
     # -- reading -------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 
+from textkin._places import located
 from textkin.errors import CorruptStoreError, InputError, ReadOnlyError, RecordNotFoundError
 from textkin.stores.checks import check_batch_size, checked_queries, checked_records, checked_vectors
 from textkin.stores.headers import checked_canaries, header_from_json, header_json, refuse_other_model
@@ -50,6 +51,7 @@ class PointStore:
 
     def __init__(self, points: Points, *, read_only: bool = False) -> None:
         self._points = points
+        self._location = located(points.url)
         self._read_only = read_only
         self._understood: tuple[str, StoreHeader] | None = None
 
@@ -59,6 +61,10 @@ class PointStore:
     @property
     def url(self) -> str:
         return self._points.url
+
+    @property
+    def location(self) -> str:
+        return self._location
 
     @property
     def exact(self) -> bool:

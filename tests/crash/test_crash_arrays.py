@@ -1,4 +1,4 @@
-"""kill -9 of a process that writes an .npy collection, at random moments and at every single step of a rewrite."""
+"""kill -9 of a process that writes an .npy collection, at steps of its work and at every single one of a rewrite."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_crash_store import killed_after
+from test_crash_store import killed_at, steps_of
 
+import kill_points
 from textkin.stores.arrays import ArrayStore
 from textkin.stores.arrays.pair import files_of
 from textkin.types import Matrix
 
 D = 32
-KILLS = 12
+KILLS = 10
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is of POSIX")
 COMMON = """
-import os, signal, sys
 from pathlib import Path
 import numpy as np
 from textkin.stores.arrays import ArrayStore
 from textkin.types import ModelInfo, Record, Span, StoreHeader
 
-place, first = Path(sys.argv[1]), int(sys.argv[2])
+place, first = Path(sys.argv[2]), int(sys.argv[3])
 store = ArrayStore(place)
 if store.header is None:
     store.write_header(StoreHeader(ModelInfo("toy", 32, None, "ab" * 32), np.ones((1, 32), np.float32)))
@@ -40,19 +40,22 @@ def upsert(first):
 WORKER = (
     COMMON
     + """
-while True:
+arm()
+for _ in range(int(sys.argv[4])):
     with store.writing("a job"):  # the files are rewritten after each three batches
         for _ in range(3):
             upsert(first)
-            print("upsert", first, flush=True)
+            say("upsert", first)
             first += 20
+say("end")
 """
 )
 STEPS = (
-    COMMON
+    "import os, signal, sys\n"
+    + COMMON
     + """
 upsert(0)
-step = int(sys.argv[3])
+step = int(sys.argv[1])
 import textkin.stores.arrays.pair as pair
 taken = -1000  # not yet
 def killed_before(call):
@@ -104,14 +107,15 @@ def check(place: Path, stored: list[int]) -> None:
 @pytest.mark.slow
 def test_a_killed_writer_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     place = tmp_path / "v.npy"
-    dice = random.Random(1)
     first = 0
-    for _ in range(KILLS):
-        acknowledged = killed_after(WORKER, place, first, dice.uniform(0, 0.4))
-        told = acknowledged[-1][1] + 20
+    steps = steps_of(WORKER, tmp_path / "calm.npy", first, 2)
+    for step in kill_points.spread(1, steps, KILLS):
+        acknowledged = killed_at(step, WORKER, place, first, 2)
+        told = acknowledged[-1][1] + 20 if acknowledged else first
         found = ArrayStore(place, read_only=True).count()
         assert found in (told, told + 20)  # the batch in flight is there as a whole, or not at all
-        check(place, list(range(found)))
+        if found:
+            check(place, list(range(found)))
         first = found
 
 
@@ -120,7 +124,7 @@ def test_a_kill_at_each_step_of_a_rewrite_leaves_the_new_state(tmp_path: Path) -
     step, ended = 1, False
     while not ended:
         place = tmp_path / f"{step}.npy"
-        command = [sys.executable, "-c", STEPS, str(place), "0", str(step)]
+        command = [sys.executable, "-c", STEPS, str(step), str(place), "0"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         ended = done.returncode == 0
         assert ended or done.returncode == -9, done.stderr

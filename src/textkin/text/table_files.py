@@ -69,7 +69,7 @@ OpenedText: TypeAlias = Callable[[], contextlib.AbstractContextManager[TextIO]]
 def _table(
     found: Found, kind: Kind, opened: OpenedText, encoding: decode.Encoding, options: ReadOptions
 ) -> Iterator[Table]:
-    damaged = encoding.name if encoding.damaged else ""
+    damaged = encoding.name.upper() if encoding.damaged else ""
     if kind is Kind.CSV:
         yield csv_table(opened, found.name, inner_suffix(found.name) in ("tsv", "tab"), options, damaged)
         return

@@ -1,4 +1,4 @@
-"""Every row of a table is a record of its own or is named, whoever wrote the table and whatever is broken in it."""
+"""Every row of a table is a record of its own or is named, whatever is broken in the table."""
 
 from __future__ import annotations
 

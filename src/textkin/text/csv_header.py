@@ -178,16 +178,13 @@ def _below(
             if widths[at] > 1 and widths[at] != widths[at - 1] and share >= _CONSISTENT:
                 candidates.append((share, widths[at], delimiter, at))
                 break
-    if not candidates:
-        return None
+    firsts = [cell.strip() for rows in tables.values() for cell in (rows[0][1] if rows else ())]
+    if not candidates or any(cell in wanted or cell.lower() in _NAMES for cell in firsts):
+        return None  # the first has names: of one column whose texts hold the sign, or rows have too many fields
     _, width, delimiter, at = max(candidates)
     rows = tables[delimiter]
     line, cells = rows[at]
     first = [cell.strip() for cell in rows[0][1]]
-    if any(cell in wanted or cell.lower() in _NAMES for cell in first):
-        return (
-            None  # names already: of one column, whose texts hold the sign, or with rows that have too many fields
-        )
     verdict, evident = _verdict(cells, [cells for _, cells in rows[at + 1 :]], wanted)
     if verdict == "header" and evident:
         return delimiter, line

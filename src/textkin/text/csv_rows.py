@@ -22,6 +22,8 @@ _PATIENCE = 1000
 """Lines that a row may span before it is asked for the first time whether they are rows themselves."""
 _MANY = 4
 """So many lines that look like rows do so by no chance, even without a number in them."""
+_VERY_MANY = 20
+"""So many that quotes join as a row should be written."""
 _ALIKE = 0.9
 _NUMBER = re.compile(r"\s*-?[0-9]+(?:\.[0-9]+)?\s*")
 _QUOTED = re.compile(r'(?:\A|(?<=\t)) *"((?:[^"]|"")*)" *(?=\t|[\r\n]*\Z)')
@@ -151,19 +153,19 @@ def _are_well_joined_rows(lines: Sequence[str], width: int, delimiter: str) -> b
     Then nothing but the look of all the lines can tell: each has the fields of a row, and numbers that count on
     from line to line, or there are too many of them for chance.
     """
-    text = "".join(lines)
-    if '""' in text:
-        return False
+    tabs = delimiter == "\t"
+    doubled = any('""' in line for line in lines)  # as a program that quotes writes a quote
     if width == 1:
-        return delimiter == "\t"
+        return tabs and not doubled
     if any(line.count(delimiter) != width - 1 for line in lines):
         return False
     numbers = _numbers([line.rstrip("\r\n").split(delimiter) for line in lines], width)
-    tabs = delimiter == "\t"
-    if numbers is None:
-        return len(lines) >= (3 if tabs else 20)
-    counting = any(all(after == before + 1 for before, after in itertools.pairwise(one)) for one in numbers)
-    return (counting and (tabs or len(lines) > 2)) or (bool(numbers) and len(lines) >= (3 if tabs else _MANY))
+    for column in numbers or ():
+        if all(after == before + 1 for before, after in itertools.pairwise(column)):
+            return tabs or len(lines) > 2
+    if doubled or numbers == []:
+        return False
+    return len(lines) >= (3 if tabs else _MANY if numbers else _VERY_MANY)
 
 
 def _numbers(cells: Sequence[Sequence[str]], width: int) -> list[list[float]] | None:

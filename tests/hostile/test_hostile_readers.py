@@ -144,3 +144,33 @@ def test_a_bomb_of_text_is_refused_by_size() -> None:
     ids, told = run("d", max_text=1_000_000)
     assert ids == ["d/good.txt"]
     assert "1,000,000" in told[0].reason
+
+
+def _long_row(suffix: str) -> bytes:
+    """20 MB in one row, between two that are short."""
+    text = b"words " * 3_500_000
+    if suffix == "jsonl":
+        return b'{"text": "a"}\n{"text": "' + text + b'"}\n{"text": "b"}\n'
+    if suffix == "json":
+        return b'{"head": 1, "rows": [{"text": "a"}, {"text": ["' + text + b'"]}, {"text": "b"}]}'
+    lines = b"\n".join([text[:20_000]] * 1000) if suffix == "csv" else text
+    mark = b"\t" if suffix == "tsv" else b","
+    return b"n%stext\n1%sa\n2%s" % (mark, mark, mark) + b'"' + lines + b'"\n3%sb\n' % mark
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "tsv"])
+@pytest.mark.parametrize("bulk", [True, False])
+def test_a_row_beyond_the_limit_is_never_built(suffix: str, bulk: bool) -> None:
+    path = Path(f"t.{suffix}.gz")
+    path.write_bytes(gzip.compress(_long_row(suffix), 1))
+    told: list[Skipped] = []
+    tracemalloc.start()
+    options = ReadOptions(max_text=10_000, bulk=bulk)
+    records = [(record.id, record.text) for record in read_inputs([path], options=options, on_skip=told.append)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert records == [(f"t.{suffix}.gz:{row}", text) for row, text in ((1, "a"), (3, "b"))]
+    assert [(item.row, item.kind) for item in told] == [(2, "failed")]
+    assert "over-long" in told[0].reason
+    assert "--max-text" in told[0].reason
+    assert peak < 12_000_000

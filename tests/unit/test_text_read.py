@@ -88,7 +88,7 @@ def test_a_folder_gives_what_can_be_read_and_names_the_rest() -> None:
         "d/i.png": "image",
         "d/doc.pdf": "PDF",
         "d/x.weird": "--include '*.weird'",
-        "d/big.txt": "100,000",
+        "d/big.txt": "101,000",
         "d/package.json": "no list of records",
         "d/numbers.csv": "--text-column",
     }.items():

@@ -178,19 +178,18 @@ def _below(
             if widths[at] > 1 and widths[at] != widths[at - 1] and share >= _CONSISTENT:
                 candidates.append((share, widths[at], delimiter, at))
                 break
-    if not candidates:
-        return None
+    firsts = [cell.strip() for rows in tables.values() for cell in (rows[0][1] if rows else ())]
+    if not candidates or any(cell in wanted or cell.lower() in _NAMES for cell in firsts):
+        return None  # the first has names: of one column whose texts hold the sign, or rows have too many fields
     _, width, delimiter, at = max(candidates)
     rows = tables[delimiter]
     line, cells = rows[at]
     first = [cell.strip() for cell in rows[0][1]]
-    one = first[0] if len(first) == 1 else ""
-    if one not in wanted and one.lower() not in _NAMES:
-        verdict, evident = _verdict(cells, [cells for _, cells in rows[at + 1 :]], wanted)
-        if verdict == "header" and evident:
-            return delimiter, line
-    if one in wanted or re.fullmatch(r"[^\W\d]\w*", one):
-        return None  # one column, whose texts hold the sign
+    verdict, evident = _verdict(cells, [cells for _, cells in rows[at + 1 :]], wanted)
+    if verdict == "header" and evident:
+        return delimiter, line
+    if len(first) == 1 and re.fullmatch(r"[^\W\d]\w*", first[0]):
+        return None
     raise InputError(
         f"{name}: its first line ({rows[0][1][0][:60]!r}) has {len(first)} of the {width} fields that the lines "
         "below have. Take out what stands above the table, or say --header when that line names the columns, "
@@ -205,8 +204,6 @@ def _verdict(
     names = [cell.strip() for cell in first]
     if any(name in wanted for name in names):
         return "header", True
-    if wanted and all(map(_UNNAMED.fullmatch, wanted)):
-        return "row", False
     if any(name.lower() in _NAMES for name in names):
         return "header", True
     if names[0] == "" and names[1:] == [str(number) for number in range(len(names) - 1)]:
@@ -228,6 +225,8 @@ def _verdict(
         return "header", True
     if values and not above_values and not _is_counted(names):
         return "row", False
+    if wanted and all(map(_UNNAMED.fullmatch, wanted)) and "" not in names:
+        return "row", False  # the user calls columns as those without names are called
     return ("doubtful", False) if words or values else ("header", False)
 
 

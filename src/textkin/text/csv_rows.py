@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ _PATIENCE = 1000
 """Lines that a row may span before it is asked for the first time whether they are rows themselves."""
 _MANY = 4
 """So many lines that look like rows do so by no chance, even without a number in them."""
+_VERY_MANY = 20
+"""So many that quotes join as a row should be written."""
 _ALIKE = 0.9
 _NUMBER = re.compile(r"\s*-?[0-9]+(?:\.[0-9]+)?\s*")
 _QUOTED = re.compile(r'(?:\A|(?<=\t)) *"((?:[^"]|"")*)" *(?=\t|[\r\n]*\Z)')
@@ -41,7 +44,8 @@ def rows_of(
         quotes: whether quotes set a cell apart; else they are signs like others.
         above: lines to leave out at the start.
     """
-    return _read(_Feed(file, options, quotes, above), delimiter, width, quotes)
+    # Whether those of a file cut by tabs are to be trusted was decided by the whole of it.
+    return _read(_Feed(file, options, quotes, above), delimiter, width, quotes=quotes, doubted=delimiter != "\t")
 
 
 def quotes_are_signs(file: TextIO, options: ReadOptions, width: int, above: int) -> bool:
@@ -52,7 +56,9 @@ def quotes_are_signs(file: TextIO, options: ReadOptions, width: int, above: int)
     """
     feed = _Feed(file, options, True, above)
     wrong = needed = proper = 0
-    for _, _, cells in _read(feed, "\t", width, True):
+    for number, (_, _, cells) in enumerate(_read(feed, "\t", width)):
+        if number == 0 and all(cell.startswith('"') for cell in feed.taken[0].split("\t")):
+            return False  # whoever quotes the names of all columns quotes every cell
         if not any('"' in line for line in feed.taken):
             continue
         if isinstance(cells, str):
@@ -64,7 +70,9 @@ def quotes_are_signs(file: TextIO, options: ReadOptions, width: int, above: int)
     return wrong > 0 and wrong >= needed and wrong * 10 >= proper
 
 
-def _read(feed: _Feed, delimiter: str, width: int | None, quotes: bool) -> Iterator[CsvRow]:
+def _read(
+    feed: _Feed, delimiter: str, width: int | None, *, quotes: bool = True, doubted: bool = True
+) -> Iterator[CsvRow]:
     if csv.field_size_limit() < _LARGEST_FIELD:
         csv.field_size_limit(_LARGEST_FIELD)
     reader = csv.reader(
@@ -82,15 +90,18 @@ def _read(feed: _Feed, delimiter: str, width: int | None, quotes: bool) -> Itera
         cells: list[str] = []
         try:
             cells = next(reader)
-            if len(taken) > 1 and _are_rows(taken, width, delimiter):
-                problem = _OPEN
+            if len(taken) > 1 and width is not None:
+                if len(cells) != width:
+                    problem = _OPEN if _are_rows(taken, width, delimiter) else ""
+                elif doubted and _are_well_joined_rows(taken, width, delimiter):
+                    problem = _OPEN
         except StopIteration:
             return
         except _OverLongLine:
             yield feed.first, feed.last, feed.rest_left_out()
             continue
         except _ManyLines:
-            if _are_rows(taken, width, delimiter):
+            if width != 1 and _are_rows(taken, width, delimiter):
                 problem = _OPEN
             elif feed.is_over_long:
                 yield feed.first, feed.last, feed.rest_left_out()
@@ -115,27 +126,57 @@ def _read(feed: _Feed, delimiter: str, width: int | None, quotes: bool) -> Itera
 
 
 def _are_rows(lines: Sequence[str], width: int | None, delimiter: str, broken: bool = False) -> bool:
-    """Whether lines that quotes join are rows by themselves.
+    """Whether lines that a quote joins, and that can't be one row, are rows by themselves.
 
     Args:
         broken: the last one has a quote where none may be, so that its fields need not fit.
     """
-    tabs = delimiter == "\t"
     if width is None:
         return False
     if width == 1:
-        return tabs and '""' not in "".join(lines)
+        return True
+    if len(lines) > _PATIENCE:
+        lines = [*lines[: _PATIENCE - 2], *lines[-2:]]
     cells = [_fields(line, width, delimiter) for line in lines]
     whole = cells[:-1] if broken else cells
     if len(cells[0]) != width or len(cells[-1]) < width:
         return False
     if sum(len(one) == width for one in whole) < _ALIKE * len(whole):
         return False
-    numbers = [at for at, cell in enumerate(cells[0]) if _NUMBER.fullmatch(cell)]
-    if numbers:
-        fitting = [one for one in cells if len(one) >= width]
-        return any(all(_NUMBER.fullmatch(one[at]) for one in fitting) for at in numbers)
-    return tabs or broken or len(lines) >= _MANY
+    numbers = _numbers(cells, width)
+    return any(numbers) if numbers is not None else delimiter == "\t" or broken or len(lines) >= _MANY
+
+
+def _are_well_joined_rows(lines: Sequence[str], width: int, delimiter: str) -> bool:
+    """Whether lines are rows by themselves although quotes join them to one row, as a row should be written.
+
+    Then nothing but the look of all the lines can tell: each has the fields of a row, and numbers that count on
+    from line to line, or there are too many of them for chance.
+    """
+    tabs = delimiter == "\t"
+    doubled = any('""' in line for line in lines)  # as a program that quotes writes a quote
+    if width == 1:
+        return tabs and not doubled
+    if any(line.count(delimiter) != width - 1 for line in lines):
+        return False
+    numbers = _numbers([line.rstrip("\r\n").split(delimiter) for line in lines], width)
+    for column in numbers or ():
+        if all(after == before + 1 for before, after in itertools.pairwise(column)):
+            return tabs or len(lines) > 2
+    if doubled or numbers == []:
+        return False
+    return len(lines) >= (3 if tabs else _MANY if numbers else _VERY_MANY)
+
+
+def _numbers(cells: Sequence[Sequence[str]], width: int) -> list[list[float]] | None:
+    """The columns that are numbers in each line; None when the first line has none."""
+    places = [at for at, cell in enumerate(cells[0]) if _NUMBER.fullmatch(cell)]
+    if not places:
+        return None
+    fitting = [one for one in cells if len(one) >= width]
+    return [
+        [float(one[at]) for one in fitting] for at in places if all(_NUMBER.fullmatch(one[at]) for one in fitting)
+    ]
 
 
 def _fields(line: str, width: int, delimiter: str) -> list[str]:

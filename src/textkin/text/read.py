@@ -240,7 +240,9 @@ class _Reading:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         if encoding.damaged:
             text, places = decode.mended(text)
-            self._on_note(found.name, f"{places} is not {encoding.name}: what can't be decoded is read as \ufffd")
+            self._on_note(
+                found.name, f"{places} is not {encoding.name.upper()}: what can't be decoded is read as \ufffd"
+            )
         if kind is Kind.HTML:
             text = html_to_text(text)
         if not text or text.isspace():
@@ -261,6 +263,8 @@ class _Reading:
             try:
                 table = opened.enter_context(opened_table(found, self._options, self._encoding))
                 table = with_folders(table, found.name)
+                for note in table.notes:
+                    self._on_note(found.name, note)
                 columns = choose_columns(table, self._options, found.name)
             except FileReadError:
                 raise
@@ -269,8 +273,6 @@ class _Reading:
                     raise
                 self._pass_over(found, str(error).removeprefix(found.name).lstrip(": "))
                 return
-            for note in table.notes:
-                self._on_note(found.name, note)
             yield from self._rows(table, columns, found.name, found.source)
 
     def _rows(self, table: Table, columns: Columns, name: str, source: str) -> Iterator[Record]:

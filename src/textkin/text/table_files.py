@@ -69,7 +69,7 @@ OpenedText: TypeAlias = Callable[[], contextlib.AbstractContextManager[TextIO]]
 def _table(
     found: Found, kind: Kind, opened: OpenedText, encoding: decode.Encoding, options: ReadOptions
 ) -> Iterator[Table]:
-    damaged = encoding.name if encoding.damaged else ""
+    damaged = encoding.name.upper() if encoding.damaged else ""
     if kind is Kind.CSV:
         yield csv_table(opened, found.name, inner_suffix(found.name) in ("tsv", "tab"), options, damaged)
         return
@@ -77,10 +77,10 @@ def _table(
     if document is None or document.kind == "lines":
         with opened() as file:
             yield jsonl_table(lines_of(file, options), found.name, damaged)
-    elif document.kind == "object" and kind is Kind.JSON:
+    elif document.kind == "object" and kind is Kind.JSON and not options.text_columns:
         raise InputError(
             f"{found.name} holds no list of records; expected a list of objects or of strings, an object with "
-            "one such list, or an object a line"
+            "one such list, or an object a line; with --text-column it is one record"
         )
     else:
         yield json_table(opened, document, found.name, options, damaged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import textkin
 from textkin.errors import (
     CorruptStoreError,
+    FileReadError,
     ForeignFileError,
     InputError,
     ModelMismatchError,
@@ -297,3 +299,40 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
         made.add(["a text"])
     with pytest.raises(ModelMismatchError, match="hashing:64"):
         textkin.Collection(tmp_path / "v.npy", model="hashing:64")
+
+
+def test_a_link_is_written_through_and_modes_stay(path: Path, tmp_path: Path) -> None:
+    for file in (path, path.with_suffix(".json")):
+        file.chmod(0o600)
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "w.npy"
+    link.symlink_to(Path("..") / path.name)
+    link.with_suffix(".json").symlink_to(path.with_suffix(".json"))
+    store = open_store(str(link))
+    with store.writing("index"):
+        store.upsert(records(5, 1), unit(1))
+        with pytest.raises(StoreLockedError):
+            open_store(str(path), timeout=0).upsert(records(6, 1), unit(1))
+    assert ArrayStore(path).count() == 4
+    assert link.is_symlink()
+    assert names(link.parent) == ["w.json", "w.npy"]
+    assert {file.stat().st_mode & 0o777 for file in (path, path.with_suffix(".json"))} == {0o600}
+
+
+def test_links_to_two_collections_are_none(path: Path, tmp_path: Path) -> None:
+    save_vectors(tmp_path / "other", unit(1), texts=["a"], model=MODEL)
+    (tmp_path / "w.npy").symlink_to(path.name)
+    (tmp_path / "w.json").symlink_to("other.json")
+    with pytest.raises(ForeignFileError, match="no pair"):
+        open_store(str(tmp_path / "w.npy"))
+
+
+@pytest.mark.parametrize("name", ["p.npy", "p.json"])
+def test_a_pipe_is_no_collection(tmp_path: Path, name: str) -> None:
+    (tmp_path / "p.npy").touch()
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ForeignFileError, match="a device or a pipe"):
+        open_store(str(tmp_path / "p.npy")).count()
+    with pytest.raises(FileReadError, match="a device or a pipe"):
+        load_vectors(tmp_path / "p")

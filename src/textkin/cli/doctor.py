@@ -8,7 +8,8 @@ import click
 
 from textkin.cli import checks
 from textkin.cli.checks import Finding
-from textkin.cli.output import json_option, safe, write_object
+from textkin.cli.output import json_option, write_object
+from textkin.cli.visible import safe
 
 _MARKS = {"ok": "ok    ", "note": "note  ", "broken": "BROKEN"}
 

@@ -103,8 +103,9 @@ def embed(
     from textkin.ledger import embed as embed_once
     from textkin.models.spending import Spend
     from textkin.text.read import read_inputs
-    from textkin.vectors.files import save_vectors
+    from textkin.vectors.files import check_place, save_vectors
 
+    check_place(output)
     start = time.monotonic()
     spend = Spend(budget)
     with skips(verbose) as on_skip:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
+from textkin.cli.visible import Writes, for_reader
 from textkin.errors import InputError
-from textkin.stores.problems import from_system
+from textkin.vectors.writing import replacing, target_of
 
 if TYPE_CHECKING:
     from textkin.types import Record
@@ -39,29 +40,23 @@ def kept_rows(
 
 
 def write_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write rows to a file: CSV or TSV by its suffix, else JSON Lines; complete under its name, or not at all.
+    """Write rows to a file, by the rule of `textkin.vectors.writing`: CSV or TSV by its suffix, else JSON Lines.
 
     Returns:
         How many.
 
     Raises:
-        StoreError: the place can't be written.
+        InputError, StoreError: as `replacing`.
     """
-    place = Path(path)
-    unfinished = place.with_name(place.name + ".new")
-    suffix = place.suffix.lower()
-    try:
-        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            if suffix in (".csv", ".tsv"):
-                count = _write_table(file, rows, "\t" if suffix == ".tsv" else ",")
-            else:
-                count = _write_jsonl(file, rows)
-        unfinished.replace(place)
-    except OSError as error:
-        raise from_system(error, place) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+    suffix = Path(path).suffix.lower()
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
+        if suffix in (".csv", ".tsv"):
+            count = _write_table(for_reader(text), rows, "\t" if suffix == ".tsv" else ",")
+        else:
+            count = _write_jsonl(for_reader(text), rows)
+        text.flush()
+        text.detach()
     return count
 
 
@@ -73,32 +68,31 @@ def check_writable(path: str | None, kinds: Collection[str] = LINES) -> None:
         kinds: suffixes that it may have; a name without one is fine where ``.jsonl`` is among them.
 
     Raises:
-        InputError: its folder isn't there, it is a folder, or its name promises another kind of file.
+        InputError, ReadOnlyError: as `target_of`, or its name promises another kind of file.
     """
     if path is None:
         return
-    place = Path(path)
-    if place.is_dir() or not place.absolute().parent.is_dir():
-        raise InputError(f"{path} can't be written: give a file in a folder that exists")
-    suffix = place.suffix.lower()
+    target_of(path)
+    suffix = Path(path).suffix.lower()
     if suffix not in kinds and (suffix or ".jsonl" not in kinds):
         raise InputError(f"{path}: what is written here is {' or '.join(kinds)}; name the file so")
 
 
 def check_apart(read: Sequence[str], written: Sequence[str | None]) -> None:
-    """Refuse to write over what is read, or twice into one file.
+    """Refuse to write over what is read, or twice into one file, under whatever names.
 
     Raises:
         InputError: naming the file.
     """
-    taken = {Path(path).absolute() for path in read} | {Path(path).with_suffix(".npy").absolute() for path in read}
+    taken = {Path(path).resolve() for path in read}
+    taken |= {place.with_suffix(".npy") for place in taken if place.suffix}
     for path in written:
-        if path is None:
+        target = None if path is None else target_of(path)
+        if target is None or target.streamed:
             continue
-        place = Path(path).absolute()
-        if place in taken:
+        if target.place in taken:
             raise InputError(f"{path} is read, or written, by this very command; name another file")
-        taken.add(place)
+        taken.add(target.place)
 
 
 def check_outside(folders: Sequence[str], written: Sequence[str | None]) -> None:
@@ -113,7 +107,7 @@ def check_outside(folders: Sequence[str], written: Sequence[str | None]) -> None
                 raise InputError(f"{path} lies in {folder}, whose files belong together; name a file elsewhere")
 
 
-def _write_jsonl(file: TextIO, rows: Iterable[Mapping[str, Any]]) -> int:
+def _write_jsonl(file: Writes, rows: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     for row in rows:
         file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
@@ -121,7 +115,7 @@ def _write_jsonl(file: TextIO, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
-def _write_table(file: TextIO, rows: Iterable[Mapping[str, Any]], between: str) -> int:
+def _write_table(file: Writes, rows: Iterable[Mapping[str, Any]], between: str) -> int:
     listed = list(rows)
     columns = list(dict.fromkeys(column for row in listed for column in row))
     writer = csv.DictWriter(file, columns, delimiter=between, lineterminator="\n")

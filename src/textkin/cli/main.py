@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from textkin._version import __version__
-from textkin.cli.output import safe
+from textkin.cli.visible import safe
 from textkin.errors import StorageFullError, TextkinError
 
 INTERRUPTED = 130

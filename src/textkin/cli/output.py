@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,13 +13,11 @@ from typing import Any, TypeVar
 
 import click
 
+from textkin.cli.visible import for_reader, safe, safe_json
+
 Row = Mapping[str, Any]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-# Control characters (C0, DEL, C1), marks that reorder or hide text, lone surrogates.
-_HIDING = "\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
-_UNSAFE = re.compile(f"[\x00-\x08\x0b-\x1f{_HIDING}]")
-_UNSAFE_JSON = re.compile(f"[{_HIDING}]")
 _NARROWEST = 24
 
 
@@ -134,14 +131,8 @@ def talk(message: str) -> None:
 
 
 def as_json_text(value: Any, indent: int | None = None) -> str:
-    """JSON without raw control characters: nothing in it can steer a terminal, every value is exact."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
-    return _UNSAFE_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def safe(text: str) -> str:
-    """Text that can't steer a terminal: control characters but tab and line feed become visible escapes."""
-    return _UNSAFE.sub(_escaped, text)
+    """JSON in which nothing steers a terminal or hides; every value is exact."""
+    return safe_json(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent))
 
 
 def one_line(text: str, width: int | None = None) -> str:
@@ -211,7 +202,7 @@ def _cell(column: Column, value: Any) -> str:
 
 
 def _write_csv(rows: Iterable[Row]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(for_reader(sys.stdout), lineterminator="\n")
     stream = iter(rows)
     for first in islice(stream, 1):
         writer.writerow(first)
@@ -222,11 +213,6 @@ def _write_csv(rows: Iterable[Row]) -> None:
 
 def _csv_values(row: Row) -> list[Any]:
     return [as_json_text(value) if isinstance(value, (dict, list, bool)) else value for value in row.values()]
-
-
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def _exact_stdout() -> None:

@@ -13,6 +13,7 @@ from textkin.duplicates.drawing import Curve, curves_svg
 from textkin.duplicates.labels import LabelScores
 from textkin.vectors.own_files import mode_beside, own_file, remove_abandoned
 from textkin.vectors.sealed import sealed, unsealed
+from textkin.vectors.writing import replacing
 
 FILE: Final = "calibration.json"
 _FORMAT: Final = 2
@@ -133,7 +134,8 @@ class Calibration:
         marks += [(low, f"advice: {name} {low:g}") for name, low, _ in ADVICE if low >= x[0]]
         drawing = curves_svg(curves, marks, f"{self.texts:,} texts, {self.model}")
         if path is not None:
-            Path(path).write_text(drawing, encoding="utf-8")
+            with replacing(path) as file:
+                file.write(drawing.encode())
         return drawing
 
     def save(self, path: Path) -> bool:

@@ -19,6 +19,7 @@ from textkin.duplicates.stars import Links
 from textkin.duplicates.work import Work
 from textkin.errors import InputError
 from textkin.types import MetadataValue
+from textkin.vectors.writing import replacing
 
 __all__ = ["Dropped", "DuplicateGroup", "DuplicateReport", "check_ids", "group", "make_report"]
 
@@ -214,7 +215,8 @@ class DuplicateReport:
         scores = [score for _, _, score in self.pairs]
         drawing = report_svg(scores, [1 + len(one.dropped) for one in self.groups], self.threshold, self.summary)
         if path is not None:
-            Path(path).write_text(drawing, encoding="utf-8")
+            with replacing(path) as file:
+                file.write(drawing.encode())
         return drawing
 
     @cached_property

@@ -98,6 +98,8 @@ def check_file(path: Path, kind: FileKind) -> None:
     with translated(path, kind.cure):
         if path.is_dir():
             raise ForeignFileError(f"{path} is a folder where textkin's {kind.name} file was expected")
+        if path.exists() and not path.is_file():
+            raise ForeignFileError(f"{path} is a device or a pipe where textkin's {kind.name} file was expected")
         with path.open("rb") as file:
             start = file.read(100)
     if not start.strip(b"\0"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,8 +17,7 @@ from textkin.errors import (
     FileReadError,
     InputError,
     ModelMismatchError,
-    ReadOnlyError,
-    StorageFullError,
+    StoreError,
 )
 from textkin.types import Matrix, ModelInfo
 from textkin.vectors.description import (
@@ -33,7 +32,15 @@ from textkin.vectors.description import (
     rows_of,
 )
 from textkin.vectors.npy import as_matrix, check_finite, read_npy
-from textkin.vectors.writing import HashingWriter, flush, flush_folder
+from textkin.vectors.writing import (
+    HashingWriter,
+    Replacement,
+    Target,
+    flush_folder,
+    put_in_place,
+    target_of,
+    write_error,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +90,10 @@ def save_vectors(
     ids: Sequence[str] | None = None,
     model: ModelInfo | str | None = None,
 ) -> Path:
-    """Write ``name.npy`` and ``name.json``; a reader never sees half of a file.
+    """Write ``name.npy`` and ``name.json``, together: a reader sees both old or both new, also after a kill.
+
+    The new description lies beside the old one, as ``name.json.new``, until the new numbers have their name: that
+    is the one step in which old becomes new. What else holds of outputs is in `textkin.vectors.writing`.
 
     Args:
         path: with or without ``.npy``; its folder must exist.
@@ -97,11 +107,11 @@ def save_vectors(
 
     Raises:
         InputError: not a matrix of finite numbers (names the first bad row), texts or ids that don't fit, no
-            such folder, or a ``.json`` in the way that is not a description of vectors.
-        ReadOnlyError: the folder can't be written.
-        StorageFullError: no room left.
+            such folder, a device or a pipe, or a ``.json`` in the way that is not a description of vectors.
+        ReadOnlyError: the folder or a file can't be written.
+        StorageFullError: no room left; what was there is there as it was.
     """
-    numbers, description = pair(path)
+    places = check_place(path)
     matrix = as_matrix(vectors, "vectors")
     facts: dict[str, Any] = {
         "format": FORMAT,
@@ -122,30 +132,80 @@ def save_vectors(
             facts[name] = _labels(values, name, len(matrix))
     if ids is not None and len(set(facts["ids"])) < len(facts["ids"]):
         raise InputError("ids must all be different; at least one comes twice")
-    if not numbers.parent.is_dir():
-        raise InputError(f"there is no folder {numbers.parent} to write {numbers.name} in; make it first")
-    _check_replaceable(description, numbers)
-    parts = (_beside(numbers), _beside(description))
     try:
-        with parts[0].open("xb") as file:
-            hashing = HashingWriter(file)
+        with Replacement(places.target) as new:
+            hashing = HashingWriter(new.file)
             np.lib.format.write_array(cast(BinaryIO, hashing), matrix, version=(1, 0), allow_pickle=False)
-            flush(file)
-        facts["sha256"] = hashing.digest.hexdigest()
-        with parts[1].open("xb") as file:
-            file.write(encode(facts))
-            flush(file)
-        # The description last: whatever happens between the two, an old one doesn't agree with new numbers.
-        parts[0].replace(numbers)
-        parts[1].replace(description)
-        flush_folder(numbers.parent)
+            new.seal()
+            facts["sha256"] = hashing.digest.hexdigest()
+            with _alone(places.pending.parent):
+                _finish(places)
+                try:
+                    with Replacement(target_of(places.pending), places.described) as described:
+                        described.file.write(encode(facts))
+                        described.put_in_place()
+                    new.put_in_place()
+                finally:
+                    if new.in_place:
+                        _name_description(places)
+                    else:
+                        # Of a disk that fails, the first error is the one to tell; readers pass this file over.
+                        with contextlib.suppress(OSError):
+                            places.pending.unlink(missing_ok=True)
     except OSError as error:
-        raise _write_error(error, numbers) from error
-    finally:
-        for part in parts:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-    return numbers
+        raise write_error(error, places.target) from error
+    return places.numbers
+
+
+@dataclass(frozen=True, slots=True)
+class VectorPlaces:
+    """The names of a pair, free to be written or replaced; made by `check_place`.
+
+    Attributes:
+        numbers: the .npy, as the user named it.
+        description: the .json, beside that name.
+        pending: the description's name until the numbers have theirs.
+        target: what the .npy is, links followed.
+        described: what the .json is.
+    """
+
+    numbers: Path
+    description: Path
+    pending: Path
+    target: Target
+    described: Target
+
+
+def check_place(path: str | os.PathLike[str]) -> VectorPlaces:
+    """Refuse a place that can't hold vectors before any work is done; nothing is changed.
+
+    Raises:
+        InputError, ReadOnlyError: as `save_vectors`.
+    """
+    numbers, description = pair(path)
+    target, described = target_of(numbers), target_of(description)
+    for one in (target, described):
+        if one.streamed:
+            raise InputError(
+                f"{one.name} is a device or a pipe, and vectors are a pair of files, {numbers.name} and "
+                f"{description.name}; choose another name for them"
+            )
+    for name in (description, pending(description)):
+        try:
+            found = format_of(name.read_bytes()) if name.exists() else FORMAT
+        except OSError:
+            found = None
+        if found is None:
+            raise InputError(
+                f"{name} is in the way: it would be replaced by the description of {numbers.name}, but it is "
+                "something else; choose another name for the vectors"
+            )
+        if found >= COLLECTION_FORMAT or journal(numbers).exists():
+            raise InputError(
+                f"{numbers} is a collection, which would be replaced; choose another name for the vectors, or "
+                f"remove {numbers.name} and {description.name} first"
+            )
+    return VectorPlaces(numbers, description, pending(description), target, described)
 
 
 def load_vectors(path: str | os.PathLike[str], *, mmap: bool = False) -> VectorFile:
@@ -163,6 +223,23 @@ def load_vectors(path: str | os.PathLike[str], *, mmap: bool = False) -> VectorF
         NewerVersionError: written by a newer textkin.
     """
     numbers, description = pair(path)
+    for one in (numbers, description, pending(description)):
+        if one.exists() and not one.is_file():
+            what = "folder" if one.is_dir() else "device or a pipe"
+            raise FileReadError(f"{one} is a {what}; vectors are a pair of files")
+    while True:
+        before = _marks(numbers, description)
+        try:
+            found = _read(numbers, description, mmap)
+        except FileReadError:
+            if _marks(numbers, description) == before:
+                raise
+        else:
+            if _marks(numbers, description) == before:
+                return found
+
+
+def _read(numbers: Path, description: Path, mmap: bool) -> VectorFile:
     facts = read_description(description, numbers) if description.exists() else None
     matrix = read_npy(numbers, mmap)
     newer = read_description(pending(description), numbers) if pending(description).exists() else None
@@ -207,23 +284,6 @@ def _labels(values: Sequence[str], name: str, count: int) -> list[str]:
     return labels
 
 
-def _check_replaceable(description: Path, numbers: Path) -> None:
-    try:
-        found = format_of(description.read_bytes()) if description.exists() else FORMAT
-    except OSError:
-        found = None
-    if found is None:
-        raise InputError(
-            f"{description} is in the way: it would be replaced by the description of {numbers.name}, but it is "
-            "something else; choose another name for the vectors"
-        )
-    if found >= COLLECTION_FORMAT or journal(numbers).exists():
-        raise InputError(
-            f"{numbers} is a collection, which would be replaced; choose another name for the vectors, or remove "
-            f"{numbers.name} and {description.name} first"
-        )
-
-
 def _sha256(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -232,13 +292,59 @@ def _sha256(path: Path) -> str:
         raise FileReadError(f"{path} can't be read: {error.strerror or error}") from error
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+def _marks(*paths: Path) -> list[tuple[int, int, int] | None]:
+    """Others where a file was replaced meanwhile."""
+    marks: list[tuple[int, int, int] | None] = []
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            marks.append(None)
+        else:
+            marks.append((found.st_ino, found.st_size, found.st_mtime_ns))
+    return marks
 
 
-def _write_error(error: OSError, path: Path) -> ReadOnlyError | StorageFullError | InputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFullError(f"no room left to write {path}; nothing was replaced")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ReadOnlyError(f"{path.parent} can't be written ({error.strerror}); choose another folder")
-    return InputError(f"{path} can't be written: {error.strerror or error}")
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep others from replacing a pair in this folder meanwhile, where the system can."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _finish(places: VectorPlaces) -> None:
+    """Do what a killed writer didn't come to: the pair may need the description that it left."""
+    if not places.pending.exists():
+        return
+    left = read_description(places.pending, places.numbers)
+    if places.numbers.exists() and left["sha256"] == _sha256(places.numbers):
+        _name_description(places)
+    else:
+        places.pending.unlink(missing_ok=True)
+
+
+def _name_description(places: VectorPlaces) -> None:
+    """Give the pending description its name; the pair opens before as well as after."""
+    try:
+        if places.described.place.parent == target_of(places.pending).place.parent:
+            put_in_place(places.pending, places.described.place)
+            flush_folder(places.pending.parent)
+        else:  # a link, to another folder and perhaps another disk
+            with Replacement(places.described) as new:
+                new.file.write(places.pending.read_bytes())
+                new.put_in_place()
+            places.pending.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{places.numbers} is written, and opens, but its description could not be named {places.description} "
+            f"({error.strerror or error}) and is {places.pending} until it is written again"
+        ) from error

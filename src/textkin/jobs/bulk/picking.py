@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from textkin._optional import require
 from textkin.errors import InputError
 from textkin.jobs.bulk.output import VectorOutput
-from textkin.stores.problems import from_system
+from textkin.vectors.writing import replacing
 
 
 def write_rows(output: VectorOutput, path: str | Path, ids: Sequence[str]) -> int:
@@ -25,30 +25,17 @@ def write_rows(output: VectorOutput, path: str | Path, ids: Sequence[str]) -> in
 
     Raises:
         InputError: none of these rows is there.
-        StoreError: the place can't be written.
+        InputError, StoreError: the place can't be written; as `replacing`.
         CorruptStoreError: as `VectorOutput.batches`.
     """
     parquet = require("pyarrow.parquet", extra="parquet")
-    place = Path(path)
-    unfinished = place.with_name(place.name + ".new")
-    count, writer = 0, None
-    try:
-        for table in output.tables(ids):
-            if writer is None:
-                writer = parquet.ParquetWriter(unfinished, table.schema, compression="zstd")
+    tables = output.tables(ids)
+    first = next(tables, None)
+    if first is None:
+        raise InputError(f"there is no row to write to {path}")
+    count = 0
+    with replacing(path) as file, parquet.ParquetWriter(file, first.schema, compression="zstd") as writer:
+        for table in chain([first], tables):
             writer.write_table(table)
             count += table.num_rows
-        if writer is None:
-            raise InputError(f"there is no row to write to {path}")
-        writer.close()
-        writer = None
-        unfinished.replace(place)
-    except OSError as error:
-        raise from_system(error, place) from error
-    finally:
-        if writer is not None:
-            with suppress(OSError):
-                writer.close()
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
     return count

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -28,6 +26,7 @@ from textkin.models.weights.fetching import FetchProgress, fetch
 from textkin.models.weights.files import file_digest, has_weights, is_safe, readable
 from textkin.models.weights.find import understand
 from textkin.models.weights.verifying import verify
+from textkin.vectors.writing import replacing, target_of
 
 _BLOCK = 1 << 20
 _LARGEST_RECORD = 1 << 20
@@ -44,9 +43,11 @@ def bundle(
     """Write a model (fetched if it is not here) with its digests to one zip file; returns the file.
 
     Raises:
-        InputError: the name is a folder's, or the file can't be written.
+        InputError: the name is a folder's.
+        InputError, StoreError: the file can't be written; as `replacing`.
         ModelNotFoundError, WeightsError: as ``fetch``.
     """
+    target_of(file)
     wanted = understand(name, catalog)
     if wanted.folder is not None:
         raise InputError(f"{name} is a folder already; copy it and give its path as the model's name")
@@ -56,24 +57,10 @@ def bundle(
     commit = wanted.commit or (record.revision if record is not None else folder.name)
     label = wanted.entry.name if wanted.entry is not None else wanted.name
     record = ModelRecord(label, wanted.repository, commit, wanted.revision, found)
-    temporary: Path | None = None
-    try:
-        handle, unfinished = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.absolute().parent)
-        temporary = Path(unfinished)
-        with os.fdopen(handle, "wb") as stream:
-            with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr(RECORD_NAME, record.to_json())
-                for path in found:
-                    archive.write(folder / path, f"model/{path}")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(file)
-    except OSError as error:
-        raise InputError(f"{file} can't be written ({error.strerror}); choose another place with -o") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with replacing(file) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(RECORD_NAME, record.to_json())
+        for path in found:
+            archive.write(folder / path, f"model/{path}")
     return file
 
 

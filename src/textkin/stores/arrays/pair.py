@@ -81,6 +81,8 @@ class Pair:
 def files_of(path: Path) -> Files:
     """The names that belong to an .npy."""
     numbers, description = described.pair(path)
+    if numbers.is_symlink() or description.is_symlink():
+        numbers, description = _linked(numbers, description)
     return Files(
         numbers,
         description,
@@ -88,6 +90,22 @@ def files_of(path: Path) -> Files:
         numbers.with_name(f"{numbers.name}.new"),
         described.journal(numbers),
     )
+
+
+def _linked(numbers: Path, description: Path) -> tuple[Path, Path]:
+    """The pair that a link leads to: it is that which is read and replaced, and the link stays.
+
+    Raises:
+        ForeignFileError: the two names lead to files that are no pair.
+    """
+    found = numbers.resolve()
+    pair = found, found.with_suffix(".json")
+    if found.suffix.lower() != ".npy" or (description.exists() and description.resolve() != pair[1]):
+        raise ForeignFileError(
+            f"{numbers} and {description.name} are links to files that are no pair of one name; name the files "
+            "themselves"
+        )
+    return pair
 
 
 def read_pair(files: Files) -> Pair | None:
@@ -101,6 +119,9 @@ def read_pair(files: Files) -> Pair | None:
     """
     if files.numbers.is_dir():
         raise ForeignFileError(f"{files.numbers} is a folder; a collection of this name is a file")
+    for path in (files.numbers, files.description, files.pending):
+        if path.exists() and not path.is_file():
+            raise ForeignFileError(f"{path} is a device or a pipe; a collection is a pair of files")
     if not files.numbers.exists():
         if not files.description.exists():
             return None

@@ -146,6 +146,8 @@ def _is_ours(numbers: Path) -> bool:
     if described.journal(numbers).is_file() or described.pending(description).is_file():
         return True
     try:
+        if any(path.exists() and not path.is_file() for path in (numbers, description)):
+            return True  # a pipe, which would be waited for
         told = description.read_bytes()
         return described.format_of(told) is not None or not _is_json(told)
     except FileNotFoundError:

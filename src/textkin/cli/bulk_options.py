@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from textkin.cli.options import WORDS, read_options_of
-from textkin.text.options import ReadOptions
 
 if TYPE_CHECKING:
     from textkin.jobs.bulk.report import BulkOptions
@@ -36,7 +36,8 @@ def bulk_options(command: _Command) -> _Command:
                 type=WORDS,
                 multiple=True,
                 metavar="C[:TYPE]",
-                help="Keep this column too; several times, or * for all. TYPE: string, int, float, bool.",
+                help="Keep this column too; several times, or * for all (one called id, text, vector or truncated "
+                "becomes input_id, …). TYPE: string, int, float, bool.",
             ),
             click.option("--no-text", is_flag=True, help="Leave the texts out of OUT."),
             click.option(
@@ -125,14 +126,7 @@ def take_bulk_options(given: dict[str, Any], *, ledger: bool) -> BulkOptions:
     if (rank is None) != (world is None):
         raise click.UsageError("--rank and --world go together")
     return BulkOptions(
-        read=ReadOptions(
-            text_column=read.text_column,
-            id_column=read.id_column,
-            encoding=read.encoding,
-            include=read.include,
-            exclude=read.exclude,
-            max_text=given.pop("max_text"),
-        ),
+        read=dataclasses.replace(read, max_text=given.pop("max_text")),
         columns=given.pop("columns"),
         text=not given.pop("no_text"),
         dtype=given.pop("dtype"),

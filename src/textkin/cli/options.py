@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from textkin.text.digest import well_formed
-from textkin.text.options import ReadOptions
+from textkin.text.options import STDIN_FORMS, ReadOptions
 
 if TYPE_CHECKING:
     from textkin.models.spending import Budget
@@ -183,6 +183,11 @@ def engine_options(command: _Command) -> _Command:
 def read_options(command: _Command) -> _Command:
     """How files become records; the command passes what it gets of these to `read_options_of`."""
     for option in (
+        click.option(
+            "--stdin-format",
+            type=click.Choice(STDIN_FORMS),
+            help="What comes through -; lines: a text each. [default: told by its content]",
+        ),
         click.option("--encoding", metavar="E", help="Of all files. [default: detected]"),
         click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out these files or folders."),
         click.option("--include", metavar="PATTERN", multiple=True, help="Take only these files from folders."),
@@ -209,4 +214,5 @@ def read_options_of(given: dict[str, Any]) -> ReadOptions:
         encoding=given["encoding"],
         include=tuple(given["include"]),
         exclude=tuple(given["exclude"]),
+        stdin_format=given["stdin_format"],
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from textkin.text.kinds import Kind, Packing, kind_of
 from textkin.text.options import OnSkip, ReadOptions
 
 
@@ -28,6 +29,7 @@ class Found:
         direct: the user named it himself.
         chosen: an include pattern did.
         close: called when it has been read, to let go of what `open` keeps.
+        read_as: how to read it, where its name doesn't tell (standard input).
     """
 
     name: str
@@ -38,6 +40,12 @@ class Found:
     direct: bool = False
     chosen: bool = False
     close: Callable[[], None] = _nothing
+    read_as: tuple[Kind, Packing | None] | None = None
+
+    @property
+    def kind(self) -> tuple[Kind, Packing | None]:
+        """How to read it, and what to decompress first."""
+        return self.read_as or kind_of(self.name)
 
 
 Find: TypeAlias = Callable[[ReadOptions, OnSkip], Iterator[Found]]

@@ -15,7 +15,7 @@ from textkin.text import decode
 from textkin.text.csv_table import csv_table
 from textkin.text.found import Found
 from textkin.text.json_table import json_table, jsonl_table
-from textkin.text.kinds import Kind, Packing, inner_suffix, kind_of
+from textkin.text.kinds import Kind, Packing, inner_suffix
 from textkin.text.options import ReadOptions
 from textkin.text.packed import unpacked, whole
 from textkin.text.parquet_table import parquet_table
@@ -39,7 +39,7 @@ def opened_table(found: Found, options: ReadOptions, find_encoding: FindEncoding
         FileReadError: it is not what its name says, or damaged.
         InputError: no table in it.
     """
-    kind, packing = kind_of(found.name)
+    kind, packing = found.kind
     if kind is Kind.PARQUET:
         with found.open() as file:
             yield parquet_table(file, found.name)

@@ -17,7 +17,7 @@ from textkin.text.digest import well_formed
 from textkin.text.options import ReadOptions
 from textkin.types import MetadataValue, Scalar
 
-_USUAL = (
+USUAL = (
     *("text", "content", "contents", "body", "document", "sentence", "passage", "title", "question", "review"),
     *("comment", "message", "description", "abstract", "summary"),
 )
@@ -210,7 +210,7 @@ def _texts(table: Table, options: ReadOptions, name: str, id_column: str | None)
     lower = {
         column.lower(): column for column in reversed(table.columns) if column not in (id_column, *table.folders)
     }
-    usual = next((lower[column] for column in _USUAL if column in lower), None)
+    usual = next((lower[column] for column in USUAL if column in lower), None)
     if usual is not None:
         return (usual,)
     texts = [column for column in table.texts() if column != id_column]

@@ -11,14 +11,22 @@ import click
 from textkin._progress import bar
 from textkin.cli.fetching import open_for_writing
 from textkin.cli.money import spent_lines, telling_at_a_stop
-from textkin.cli.options import WORDS, budget_of, budget_options, model_option, place_argument, server_option
+from textkin.cli.options import (
+    WORDS,
+    TextCommand,
+    budget_of,
+    budget_options,
+    model_option,
+    place_argument,
+    server_option,
+)
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_row, tell_losses
 from textkin.errors import InputError
 from textkin.text.csv_table import typed
 
 
-@click.command()
+@click.command(cls=TextCommand)
 @place_argument
 @click.argument("texts", nargs=-1, type=WORDS, metavar="[TEXT]...")
 @click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from textkin.cli.options import WORDS, read_options_of
+from textkin.cli.options import WORDS
 
 if TYPE_CHECKING:
     from textkin.jobs.bulk.report import BulkOptions
@@ -35,7 +35,8 @@ def bulk_options(command: _Command) -> _Command:
                 type=WORDS,
                 multiple=True,
                 metavar="C[:TYPE]",
-                help="Keep this column too; several times, or * for all. TYPE: string, int, float, bool.",
+                help="Keep this column too; several times, or * for all (one called id, text, vector or truncated "
+                "becomes input_id, …). TYPE: string, int, float, bool.",
             ),
             click.option("--no-text", is_flag=True, help="Leave the texts out of OUT."),
             click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from textkin.cli.visible import Writes, for_reader
 from textkin.errors import InputError
+from textkin.text.tables import compact_json, json_value
 from textkin.vectors.writing import replacing, target_of
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def check_outside(folders: Sequence[str], written: Sequence[str | None]) -> None
 def _write_jsonl(file: Writes, rows: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     for row in rows:
-        file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+        file.write(json.dumps(json_value(row), ensure_ascii=False, allow_nan=False) + "\n")
         count += 1
     return count
 
@@ -122,6 +123,6 @@ def _write_table(file: Writes, rows: Iterable[Mapping[str, Any]], between: str) 
     writer.writeheader()
     for row in listed:
         writer.writerow(
-            {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in row.items()}
+            {name: compact_json(value) if isinstance(value, dict | list) else value for name, value in row.items()}
         )
     return len(listed)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from textkin.text.digest import well_formed
-from textkin.text.options import ReadOptions
+from textkin.text.options import STDIN_FORMS, ReadOptions
 
 if TYPE_CHECKING:
     from textkin.models.spending import Budget
@@ -37,6 +37,67 @@ class Words(click.ParamType[str]):
 
 
 WORDS = Words()
+
+
+class TextCommand(click.Command):
+    """A command with ids or texts as arguments, which may begin with a dash: ``-:1``, ``-5 degrees``.
+
+    What can't be one of its options (they are letters) is an argument, wherever it stands.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, self._arguments_last(ctx, args))
+        except click.NoSuchOption as error:
+            cure = f"an ID or a text that begins with - goes behind --: -- {error.option_name}"
+            raise click.NoSuchOption(
+                error.option_name, f"{error.message} ({cure})", error.possibilities, ctx
+            ) from None
+
+    def _arguments_last(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Options with their values, then ``--``, then all else in its order."""
+        options = {
+            name: option
+            for option in self.get_params(ctx)
+            if isinstance(option, click.Option)
+            for name in (*option.opts, *option.secondary_opts)
+        }
+        front: list[str] = []
+        behind: list[str] = []
+        rest = iter(args)
+        for token in rest:
+            if token == "--":
+                behind += rest
+            elif not token.startswith("-") or token == "-" or _is_text(token, options):
+                behind.append(token)
+            else:
+                front.append(token)
+                for _ in range(_values_behind(token, options)):
+                    front += [value for value in [next(rest, None)] if value is not None]
+        return [*front, "--", *behind]
+
+
+def _is_text(token: str, options: Mapping[str, click.Option]) -> bool:
+    name = token.partition("=")[0]
+    if token.startswith("--"):
+        return name not in options and any(letter.isspace() for letter in name)
+    return token[:2] not in options and not token[1:].isalpha()
+
+
+def _values_behind(token: str, options: Mapping[str, click.Option]) -> int:
+    """How many of the words behind an option are its values."""
+    if token.startswith("--"):
+        last = options.get(token)
+    else:
+        # Several of one letter may be written as one; what follows the first that takes a value is the value.
+        names = [f"-{letter}" for letter in token[1:]]
+        takes = [name in options and not _is_flag(options[name]) for name in names]
+        last = options.get(names[-1]) if True not in takes[:-1] else None
+    return 0 if last is None or _is_flag(last) else last.nargs
+
+
+def _is_flag(option: click.Option) -> bool:
+    return option.is_flag or option.count
 
 
 class Threshold(click.ParamType["float | str"]):
@@ -196,6 +257,11 @@ def read_options(command: _Command) -> _Command:
             default=None,
             help="Whether the first line of a CSV names its columns; without: column_1 … [default: by its looks]",
         ),
+        click.option(
+            "--stdin-format",
+            type=click.Choice(STDIN_FORMS),
+            help="What comes through -; lines: a text each. [default: told by its content]",
+        ),
         click.option("--encoding", metavar="E", help="Of all files. [default: detected]"),
         click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out these files or folders."),
         click.option("--include", metavar="PATTERN", multiple=True, help="Take only these files from folders."),
@@ -224,4 +290,5 @@ def read_options_of(given: dict[str, Any]) -> ReadOptions:
         exclude=tuple(given["exclude"]),
         header=given["header"],
         max_text=given["max_text"],
+        stdin_format=given["stdin_format"],
     )

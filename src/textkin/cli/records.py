@@ -14,7 +14,7 @@ import click
 from textkin._progress import bar
 from textkin.cli.fetching import open_for_reading, refuse_in_vain
 from textkin.cli.hints import tell_why_nothing
-from textkin.cli.options import WORDS, maker_option, place_argument, where_option
+from textkin.cli.options import WORDS, TextCommand, maker_option, place_argument, where_option
 from textkin.cli.output import (
     Column,
     counted,
@@ -39,13 +39,16 @@ if TYPE_CHECKING:
 
 _COLUMNS = (Column("id"), Column("metadata", lambda metadata: metadata_text(metadata)[:60]), text_column())
 _SOURCES_NAMED = 5
+_SHOWN = 20
 
 
 @click.command("list")
 @place_argument
 @where_option
 @click.option(
-    "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many at most; 0 for all."
+    "--limit",
+    type=click.IntRange(min=0),
+    help=f"How many at most; 0 for all. [default: {_SHOWN} in a table, all as JSON or CSV]",
 )
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="How many to leave out first.")
 @maker_option
@@ -53,7 +56,7 @@ _SOURCES_NAMED = 5
 def list_(
     place: str,
     where: str | None,
-    limit: int,
+    limit: int | None,
     offset: int,
     model: str | None,
     base_url: str | None,
@@ -63,11 +66,12 @@ def list_(
 
     \b
     textkin list notes.kin --limit 5
-    textkin list notes.kin --where 'lang in ("en", "fr")' --limit 0 --jsonl > notes.jsonl
+    textkin list notes.kin --where 'lang in ("en", "fr")' --jsonl > notes.jsonl
     """
     with open_for_reading(place, model, base_url) as collection:
         total = collection.count(where)
-        stop = offset + limit if limit else None
+        most = limit if limit is not None else _SHOWN if form is None else 0
+        stop = offset + most if most else None
         write_rows(map(_row, islice(collection.records(where), offset, stop)), _COLUMNS, form)
         if not total:
             talk("no records")
@@ -75,7 +79,7 @@ def list_(
                 tell_why_nothing(collection, where)
             return
     last = min(total, stop) if stop else total
-    if form is None and (offset or last < total):
+    if offset or last < total:
         talk(
             f"{offset + 1:,} to {last:,} of {counted(total, 'record')}; --limit and --offset choose others"
             if offset < last
@@ -83,7 +87,7 @@ def list_(
         )
 
 
-@click.command()
+@click.command(cls=TextCommand)
 @place_argument
 @click.argument("ids", nargs=-1, required=True, type=WORDS, metavar="ID...")
 @maker_option
@@ -108,7 +112,7 @@ def show(place: str, ids: tuple[str, ...], model: str | None, base_url: str | No
         say(record.text)
 
 
-@click.command()
+@click.command(cls=TextCommand)
 @place_argument
 @click.argument("ids", nargs=-1, type=WORDS, metavar="[ID]...")
 @where_option

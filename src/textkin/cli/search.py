@@ -14,6 +14,7 @@ from textkin.cli.hints import tell_why_nothing
 from textkin.cli.money import spent_lines
 from textkin.cli.options import (
     WORDS,
+    TextCommand,
     k_option,
     maker_option,
     place_argument,
@@ -33,7 +34,7 @@ _COLUMNS = (score_column(), Column("id"), text_column())
 _IDS_LOOKED_AT = 20_000
 
 
-class OneQuery(click.Command):
+class OneQuery(TextCommand):
     """A command that knows why it got too many words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -94,7 +95,7 @@ def search(
         _explain(collection, place, hits, where)
 
 
-@click.command()
+@click.command(cls=TextCommand)
 @place_argument
 @click.argument("id", required=False, type=WORDS)
 @click.option("--text", type=WORDS, metavar="TEXT", help="Compare with this text instead of a record.")

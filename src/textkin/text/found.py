@@ -71,8 +71,10 @@ class Argument:
 
 
 def shown(path: str | Path) -> str:
-    """A path as ids show it: with ``/``, without ``./``, always encodable."""
+    """A path as ids show it: with ``/``, without ``./`` unless it would begin like an option, always encodable."""
     name = Path(path).as_posix()
+    if name.startswith("-") and name != "-":
+        name = f"./{name}"
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

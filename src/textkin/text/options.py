@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+STDIN_FORMS = ("lines", "csv", "tsv", "json", "jsonl", "parquet")
+"""What can come through stdin; of ``lines`` each is a text."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
@@ -31,6 +34,7 @@ class ReadOptions:
             may grow with the rows. Then each row of a table (a blank line is none) gives one record or one
             `Skipped` with its number; an id that is missing or can't be one is such a bad row, ids are not checked
             for being unique, a text must be a string (or bytes that are UTF-8), and values come as `OnTable` says.
+        stdin_format: what comes through ``-``, one of `STDIN_FORMS`; None tells by its content.
     """
 
     text_column: str | tuple[str, ...] | None = None
@@ -43,6 +47,7 @@ class ReadOptions:
     max_text: int = 10_000_000
     columns: tuple[str, ...] | None = None
     bulk: bool = False
+    stdin_format: str | None = None
 
     @property
     def text_columns(self) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -33,7 +32,7 @@ from textkin.text.options import (
 from textkin.text.patterns import check_patterns
 from textkin.text.position import Position
 from textkin.text.rows import SeenIds, bulk_records_of, records_of, too_long
-from textkin.text.standard_input import plain_lines, standard_input
+from textkin.text.standard_input import NAME, check_form, plain_lines, standard_input
 from textkin.text.table_files import opened_table
 from textkin.text.tables import Columns, Table, choose_columns, with_folders
 from textkin.types import Record
@@ -54,8 +53,9 @@ def read_inputs(
 
     A text, HTML or code file is one record, with its path as id and its suffix as metadata. A table (CSV, TSV,
     JSONL, JSON, also compressed with gzip or zstd, and Parquet) is one record a row: the id column's value or
-    ``path:row`` as id, the other columns as metadata. ``-`` is stdin: JSONL when its first line is an object, else
-    one text a line. Memory stays constant for CSV, JSONL and Parquet; a JSON file is loaded whole.
+    ``path:row`` as id, the other columns as metadata, and folders called ``key=value`` too. ``-`` is stdin: such a
+    table where its content tells it (see `standard_input`), else one text a line. Memory stays constant for CSV,
+    JSONL and Parquet; a JSON file is loaded whole.
 
     Args:
         paths: files, folders, globs such as ``docs/**/*.md`` (they find files, not folders), or ``-``. A file that
@@ -80,6 +80,7 @@ def read_inputs(
     if isinstance(paths, str | Path):
         paths = [paths]
     arguments = [None if str(path) == "-" else parse_argument(path) for path in paths]
+    check_form(options.stdin_format, used=None in arguments)
     if arguments.count(None) > 1:
         raise InputError("- (stdin) can be given only once")
     for argument in arguments:
@@ -173,11 +174,11 @@ class _Reading:
     def _is_read(self, found: Found) -> bool:
         return found.direct or found.chosen or found.kind[0] is not Kind.UNKNOWN
 
-    def _guarded(self, found: Found) -> Iterator[Record]:
+    def _guarded(self, found: Found, read: Callable[[Found], Iterator[Record]] | None = None) -> Iterator[Record]:
         """Read one file; what goes wrong ends the run only when the user named the file himself."""
         problem: FileReadError | MissingDependencyError
         try:
-            yield from self._file(found)
+            yield from (read or self._file)(found)
             return
         except (FileReadError, MissingDependencyError) as error:
             problem = error
@@ -273,7 +274,7 @@ class _Reading:
                     raise
                 self._pass_over(found, str(error).removeprefix(found.name).lstrip(": "))
                 return
-            yield from self._rows(table, columns, found.name, found.source)
+            yield from self._rows(table, columns, "-" if found.source == "-" else found.name, found.source)
 
     def _rows(self, table: Table, columns: Columns, name: str, source: str) -> Iterator[Record]:
         options, tell, on_row = self._options, self._on_skip, self._on_row
@@ -297,9 +298,14 @@ class _Reading:
         return encoding
 
     def _standard_input(self) -> Iterator[Record]:
-        is_jsonl, lines = standard_input(self._stdin or sys.stdin.buffer, self._options)
-        if is_jsonl:
-            table = jsonl_table(lines, "stdin")
-            yield from self._rows(table, choose_columns(table, self._options, "stdin"), "-", "-")
-        else:
-            yield from plain_lines(lines, self._options, self._on_skip, self._on_note)
+        try:
+            with standard_input(self._stdin, self._options, self._on_note) as given:
+                if given.table is not None:
+                    yield from self._guarded(given.table, self._table)
+                elif given.form == "jsonl":
+                    table = jsonl_table(given.lines or (), NAME)
+                    yield from self._rows(table, choose_columns(table, self._options, NAME), "-", "-")
+                else:
+                    yield from plain_lines(given.lines or iter(()), self._options, self._on_skip, self._on_note)
+        except OSError as error:
+            raise FileReadError(f"{NAME} can't be read: {error.strerror or error}") from error

@@ -1,39 +1,113 @@
-"""What comes through stdin: JSON Lines, or one text a line."""
+"""What comes through stdin: what it is, as its first bytes and lines say, and where it can be read from."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
+import csv
+import errno
+import functools
 import io
 import itertools
 import json
-from collections.abc import Iterator
-from typing import BinaryIO, TypeAlias
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, TypeAlias, cast
 
-from textkin.errors import InputError
+from textkin.errors import FileReadError, InputError, StorageFullError
 from textkin.text import decode
 from textkin.text.digest import well_formed
+from textkin.text.found import Found
+from textkin.text.kinds import Kind, Packing
 from textkin.text.lines import lines_of
-from textkin.text.options import OnNote, OnSkip, ReadOptions, Skipped
+from textkin.text.options import STDIN_FORMS, OnNote, OnSkip, ReadOptions, Skipped
+from textkin.text.packed import unpacked, whole
 from textkin.text.rows import too_long
-from textkin.text.tables import BadRow
+from textkin.text.tables import USUAL, BadRow
 from textkin.types import Record
 
+NAME: Final = "stdin"
+"""What messages call it."""
+LINES: Final = "lines"
+"""The form in which each line is a text."""
 Lines: TypeAlias = Iterator[tuple[int, bytes | BadRow]]
+_FORMS: Final = {"csv": Kind.CSV, "tsv": Kind.CSV, "json": Kind.JSON, "jsonl": Kind.JSONL, "parquet": Kind.PARQUET}
+_PACKED: Final = ((b"\x1f\x8b", Packing.GZIP), (b"\x28\xb5\x2f\xfd", Packing.ZSTD))
+_PARQUET: Final = b"PAR1"
+_HEAD: Final = 65_536
+_LOOK: Final = 20
+"""Lines that are looked at to tell a table from texts."""
+_COLUMN: Final = re.compile(r"[\w.-]+( [\w.-]+){0,3}")
 
 
-def standard_input(stream: BinaryIO, options: ReadOptions) -> tuple[bool, Lines]:
-    """Whether a stream is JSON Lines, as its first line says, and its lines from 1.
+@dataclass(frozen=True, slots=True)
+class StandardInput:
+    """What was found.
+
+    Attributes:
+        form: one of `STDIN_FORMS`.
+        lines: from 1; for texts, and for JSON Lines that may be read as they come.
+        table: anything else, kept in a temporary file.
+    """
+
+    form: str
+    lines: Lines | None = None
+    table: Found | None = None
+
+
+@contextlib.contextmanager
+def standard_input(stream: BinaryIO | None, options: ReadOptions, on_note: OnNote) -> Iterator[StandardInput]:
+    """Tell what a stream holds: the same bytes mean what they mean in a file.
+
+    gzip and zstd are decompressed; Parquet, JSON (a list, an object) and JSON Lines are known by what they begin
+    with. Anything else is CSV or TSV where columns are asked for, or where the first line names columns, a usual
+    text column among them, and the next lines have as many fields; else a text a line. What is no text is refused.
+
+    Args:
+        stream: None reads the process's own.
 
     Raises:
-        InputError: nothing in it.
+        InputError: nothing in it, or bytes that are no text.
     """
-    lines = _numbered(stream, options)
-    ahead: list[tuple[int, bytes | BadRow]] = []
-    for number, line in lines:
-        ahead.append((number, line))
-        if isinstance(line, BadRow) or line.strip():
-            return _is_object(line), itertools.chain(ahead, lines)
-    raise InputError("nothing came through stdin; pipe texts to it, a line each, or JSON Lines")
+    if stream is None:
+        if sys.stdin is None:
+            raise InputError("stdin is closed; pipe texts to it, a line each, or name a file")
+        stream = sys.stdin.buffer
+    ahead = _Ahead(stream)
+    packing = next((packing for magic, packing in _PACKED if ahead.start.startswith(magic)), None)
+    with contextlib.ExitStack() as stack:
+        spool = None
+        if packing is not None:
+            spool = stack.enter_context(_spooled(ahead.all()))
+            stack.enter_context(whole(packing, NAME))
+            ahead = _Ahead(unpacked(spool.reader(), packing))
+        wide = decode.marked(ahead.start) in ("utf-16", "utf-32")
+        if wide:
+            # Lines are only found in what is decoded.
+            spool = spool or stack.enter_context(_spooled(ahead.all()))
+            content = spool.reader().read() if packing is None else ahead.all().read()
+            mark = decode.marked(content)
+            ahead = _Ahead(io.BytesIO(content.decode(mark or "utf-8", "replace").encode()))
+        form = options.stdin_format or _form(ahead, packing, options)
+        if form == LINES or (form == "jsonl" and not (packing or wide or options.encoding)):
+            numbered = ((number, line) for number, (_, line) in enumerate(lines_of(ahead.all(), options), start=1))
+            yield StandardInput(form, _without_mark(numbered))
+            return
+        if options.stdin_format is None and form in ("csv", "tsv") and not _columns_asked(options):
+            on_note("-", f"it is read as {form.upper()}; --stdin-format lines takes each line as a text")
+        spool = spool or stack.enter_context(_spooled(ahead.all()))
+        # A reader of tables is told by the name that the delimiter is a tab.
+        name = f"{NAME}.tsv" if form == "tsv" else NAME
+        opened = functools.partial(spool.reader)
+        yield StandardInput(
+            form,
+            table=Found(name, "-", lambda: "-", opened, spool.size, direct=True, read_as=(_FORMS[form], packing)),
+        )
 
 
 def plain_lines(lines: Lines, options: ReadOptions, on_skip: OnSkip, on_note: OnNote) -> Iterator[Record]:
@@ -62,24 +136,236 @@ def plain_lines(lines: Lines, options: ReadOptions, on_skip: OnSkip, on_note: On
             yield Record(f"-:{number}", text, {}, "-")
 
 
-def _numbered(stream: BinaryIO, options: ReadOptions) -> Lines:
-    """Lines from 1, without a byte order mark; UTF-16 is read whole and turned into UTF-8."""
-    head = stream.readline(4)
-    mark = decode.marked(head)
-    if mark in ("utf-16", "utf-32"):
-        head, stream = b"", io.BytesIO((head + stream.read()).decode(mark, "replace").encode())
-    head = head.removeprefix(codecs.BOM_UTF8)
-    lines: Iterator[bytes | BadRow] = (line for _, line in lines_of(stream, options))
-    if head.endswith(b"\n"):
-        lines = itertools.chain([head], lines)
-    elif head:
-        rest = next(lines, b"")
-        lines = itertools.chain([rest if isinstance(rest, BadRow) else head + rest], lines)
-    yield from enumerate(lines, start=1)
+def check_form(form: str | None, *, used: bool) -> None:
+    """Refuse a form that is none, or one that nothing would use.
+
+    Raises:
+        InputError: such a one.
+    """
+    if form is None:
+        return
+    if form not in STDIN_FORMS:
+        raise InputError(f"unknown form {form!r} of stdin; there are {', '.join(STDIN_FORMS)}")
+    if not used:
+        raise InputError("--stdin-format says how to read -, which is not among the inputs")
 
 
-def _is_object(line: bytes | BadRow) -> bool:
+class _Ahead:
+    """A stream of which some lines were looked at.
+
+    Attributes:
+        start: the first bytes, enough for a mark or a magic number; empty where there are none.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._taken: list[bytes] = []
+        self._size = 0
+        self.start = next(self.lines(), b"")
+
+    def lines(self, most: int = _LOOK) -> Iterator[bytes]:
+        """Lines from the first; at most so many that are not empty, and a piece of a long one."""
+        seen = 0
+        for number in itertools.count():
+            if number == len(self._taken) and not self._take():
+                return
+            line = self._taken[number]
+            if line.strip() or number == 0:
+                seen += bool(line.strip())
+                yield line
+            if seen >= most:
+                return
+
+    def all(self) -> BinaryIO:
+        """All of it, from the start; once."""
+        return cast(BinaryIO, io.BufferedReader(_Replayed(b"".join(self._taken), self._stream)))
+
+    def _take(self) -> bool:
+        if self._size >= _HEAD:
+            return False
+        line = self._stream.readline(_HEAD)
+        self._size += len(line)
+        if line:
+            self._taken.append(line)
+        return bool(line)
+
+
+class _Replayed(io.RawIOBase):
+    """Bytes that were read already, then the rest of a stream, as it comes."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        super().__init__()
+        self._head = memoryview(head)
+        self._read = getattr(stream, "read1", stream.read)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._head[: len(buffer)] or self._read(len(buffer))
+        self._head = self._head[len(piece) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+class _Spool:
+    """A copy in a file without a name, that goes with the process; any number of readers."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._guard = threading.Lock()
+
+    def reader(self) -> BinaryIO:
+        """All of it from the start."""
+        return cast(BinaryIO, io.BufferedReader(_Part(self._file, self._guard)))
+
+    def size(self) -> int:
+        """In bytes."""
+        with self._guard:
+            return self._file.seek(0, io.SEEK_END)
+
+
+class _Part(io.RawIOBase):
+    """One reader of a file that others read too."""
+
+    def __init__(self, file: BinaryIO, guard: threading.Lock) -> None:
+        super().__init__()
+        self._file = file
+        self._guard = guard
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with self._guard:
+            if whence == io.SEEK_CUR:
+                offset, whence = self._at + offset, io.SEEK_SET
+            self._at = self._file.seek(offset, whence)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        with self._guard:
+            self._file.seek(self._at)
+            piece = self._file.read(len(buffer))
+        self._at += len(piece)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+@contextlib.contextmanager
+def _spooled(stream: BinaryIO) -> Iterator[_Spool]:
+    with tempfile.TemporaryFile() as file:
+        try:
+            shutil.copyfileobj(stream, file, 1 << 20)
+            file.flush()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise StorageFullError(
+                f"no room left in {tempfile.gettempdir()} for a copy of what comes through stdin; free some, name "
+                "another folder in TMPDIR, or give the file itself"
+            ) from error
+        yield _Spool(cast(BinaryIO, file))
+
+
+def _without_mark(lines: Lines) -> Lines:
+    for number, line in lines:
+        yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 and isinstance(line, bytes) else line
+
+
+def _form(ahead: _Ahead, packing: Packing | None, options: ReadOptions) -> str:
+    """What it is.
+
+    Raises:
+        InputError: nothing, or what is no text.
+    """
+    if ahead.start.startswith(_PARQUET):
+        if packing is not None:
+            raise FileReadError(f"{NAME}: Parquet that {packing.value} has compressed; decompress it first")
+        return "parquet"
+    reason = decode.binary_reason(ahead.start)
+    if reason is not None and not reason.startswith("binary"):  # NUL bytes are named line by line
+        raise FileReadError(f"{NAME}: {reason}")
+    texts = (_decoded(line, options) for line in ahead.lines())
+    first = next((text for text in texts if text), None)
+    if first is None:
+        raise InputError("nothing came through stdin; pipe texts to it, a line each, or JSON Lines")
+    return _json_form(first, texts) or _table_form(first, texts, asked=_columns_asked(options)) or LINES
+
+
+def _decoded(line: bytes, options: ReadOptions) -> str:
+    return line.removeprefix(codecs.BOM_UTF8).decode(options.encoding or "utf-8", "replace").strip()
+
+
+def _json_form(first: str, more: Iterator[str]) -> str | None:
+    """Whether it begins like JSON; a line that is broken, or goes on in the next, is told by the next ones."""
+    if first[0] not in "{[":
+        return None
     try:
-        return isinstance(line, bytes) and isinstance(json.loads(line), dict)
+        value, end = json.JSONDecoder().raw_decode(first)
+    except json.JSONDecodeError as error:
+        if first[0] == "[":
+            inside = first[1:].lstrip() or (next(more, "") if first == "[" else "")
+            goes_on = error.pos >= len(first) and inside[:1] in ('"', "[", "]")
+            return "json" if goes_on or inside.startswith("{") else None
+        goes_on = error.pos >= len(first)
+        return "json" if goes_on else "jsonl" if any(map(_is_object, more)) else None
+    except RecursionError:
+        return None
+    if isinstance(value, dict):
+        return "jsonl" if end == len(first) or any(map(_is_object, more)) else None
+    alone = end == len(first) and next(more, None) is None
+    if any(isinstance(item, dict) for item in value):
+        return "json" if alone else "jsonl" if end == len(first) else None
+    return "json" if alone and all(isinstance(item, str) for item in value) else None
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return line.startswith("{") and isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _columns_asked(options: ReadOptions) -> bool:
+    every = options.bulk and options.columns is None
+    return bool(options.text_columns or options.id_column is not None or options.columns or every)
+
+
+def _table_form(first: str, more: Iterable[str], *, asked: bool) -> str | None:
+    delimiters = [sign for sign in ",\t;|" if _names_columns(_cells([first], sign))]
+    if asked:
+        return "tsv" if "\t" in first and "," not in first else "csv"
+    if not delimiters:
+        return None
+    lines = [first, *more]
+    for delimiter in delimiters:
+        rows = _cells(lines, delimiter)
+        rows = rows[:-1] if len(lines) >= _LOOK and len(rows) > 2 else rows  # the last may go on
+        if len(rows) > 1 and all(len(row) == len(rows[0]) for row in rows):
+            return "tsv" if delimiter == "\t" else "csv"
+    return None
+
+
+def _cells(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    with contextlib.suppress(csv.Error):
+        return [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
+    return []
+
+
+def _names_columns(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a first row can only be names: several that differ, a usual text column among them."""
+    names = [cell.strip().lower() for cell in rows[0]] if rows else []
+    return (
+        len(names) > 1
+        and len(set(names)) == len(names)
+        and all(_COLUMN.fullmatch(name) for name in names)
+        and not set(USUAL).isdisjoint(names)
+    )

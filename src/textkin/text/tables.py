@@ -166,15 +166,16 @@ def plain_value(value: Any) -> MetadataValue:
 
 
 def compact_json(value: Any) -> str:
-    """A value of a table as JSON; what JSON has no form for is as in `plain_value`."""
-    return json.dumps(_plain_tree(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """`json_value` as text."""
+    return json.dumps(json_value(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _plain_tree(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """A value of a table, of any depth, as strict JSON has it: what it has no form for is as in `plain_value`."""
     if isinstance(value, dict):
-        return {well_formed(str(key)): _plain_tree(item) for key, item in value.items()}
+        return {well_formed(str(key)): json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain_tree(item) for item in value]
+        return [json_value(item) for item in value]
     return value if isinstance(value, int) else _plain_scalar(value)
 
 

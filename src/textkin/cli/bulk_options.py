@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from textkin.cli.options import WORDS
+from textkin.cli.options import WORDS, read_options_of
 
 if TYPE_CHECKING:
     from textkin.jobs.bulk.report import BulkOptions

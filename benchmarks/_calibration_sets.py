@@ -1,8 +1,8 @@
-"""Labelled sets of different kinds to judge a calibration by: real ones, copies sown into real texts, made-up families.
+"""Labelled sets to judge a calibration by: real ones, copies sown into real texts, made-up families.
 
-Every set says which records are the same thing. `DESIGN` were looked at while the rule was made; `JUDGING` were run
-once, when it stood. Copies of the two kinds of sets are edited by different hands (`_light` and `_other`), and
-the made-up families have different templates.
+Every set says which records are the same thing. `DESIGN` were looked at while the rule was made; `JUDGING` were
+run when it stood. Copies of the two kinds of sets are edited by different hands (`_light` and `_other`), and the
+made-up families have different templates.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ _SYNONYMS: Final = {
     "how do i": "how can i", "what is": "what's", "and": "&", "with": "w/", "without": "w/o", "use": "utilise",
     "make": "create", "big": "large", "fast": "quick", "get": "obtain", "show": "display", "film": "movie",
     "study": "work", "effect": "influence", "for": "4", "you": "u", "before": "b4", "because": "since",
-    "problem": "issue", "error": "failure", "cannot": "can not", "can't": "cannot", "need": "require", "want": "would like",
+    "problem": "issue", "error": "failure", "cannot": "can not", "can't": "cannot", "need": "require",
+    "want": "would like",
     "role": "part", "new": "novel", "during": "in", "cell": "cel", "my": "our", "a ": "one ",
 }  # fmt: skip
 
@@ -158,7 +159,7 @@ def _shuffled(texts: Sequence[str], thing: Sequence[int]) -> LabelledSet:
 
 
 def products(share: float, limit: int) -> LabelledSet:
-    """A catalogue: each product comes in variants that differ in a colour, a size or a number; ``share`` copies."""
+    """A catalogue: each product comes in variants that differ in colour, size or number; ``share`` copies."""
     dice = random.Random(3)
     brands = [
         "Norvik",
@@ -172,8 +173,8 @@ def products(share: float, limit: int) -> LabelledSet:
         "Axom",
         "Vero",
     ]
-    kinds = ["cordless drill", "desk lamp", "frying pan", "garden hose", "office chair", "water bottle", "backpack",
-             "coffee grinder", "running shoe", "wall clock", "storage box", "bed sheet", "phone case", "usb cable",
+    kinds = ["cordless drill", "desk lamp", "frying pan", "garden hose", "office chair", "water bottle",
+             "backpack", "coffee grinder", "running shoe", "wall clock", "storage box", "bed sheet", "phone case", "usb cable",
              "kettle", "bath towel", "rain jacket", "bicycle pump", "toolbox", "picture frame"]  # fmt: skip
     words = ["Classic", "Pro", "Compact", "Ultra", "Eco", "Premium", "Smart", "Basic"]
     colours = ["black", "white", "red", "blue", "green", "grey"]
@@ -182,21 +183,58 @@ def products(share: float, limit: int) -> LabelledSet:
         name = f"{dice.choice(brands)} {dice.choice(words)} {dice.choice(kinds)}"
         model, unit = dice.randrange(100, 999), dice.choice(["cm", "ml", "W", "pack"])
         for colour in dice.sample(colours, dice.randrange(1, 4)):
-            for size in dice.sample([10, 20, 25, 40, 50, 75, 100], dice.randrange(1, 4)):
-                made.append(f"{name} {model}, {size} {unit}, {colour}")
+            sizes = dice.sample([10, 20, 25, 40, 50, 75, 100], dice.randrange(1, 4))
+            made += [f"{name} {model}, {size} {unit}, {colour}" for size in sizes]
     return sown(made, share, _light, limit)
 
 
 def editions(share: float, limit: int) -> LabelledSet:
     """Products in two or three editions, of which one has only a word more; ``share`` copies."""
     dice = random.Random(6)
-    first = ["Aurora", "Bolt", "Cedar", "Delta", "Ember", "Falcon", "Glacier", "Harbor", "Iris", "Juniper", "Kestrel"]
-    second = ["trail", "road", "city", "winter", "summer", "night", "river", "forest", "studio", "travel", "garden"]
-    kinds = ["jacket", "headphones", "tent", "lamp", "notebook computer", "watch", "camera", "boots", "speaker", "gloves"]
+    first = [
+        "Aurora",
+        "Bolt",
+        "Cedar",
+        "Delta",
+        "Ember",
+        "Falcon",
+        "Glacier",
+        "Harbor",
+        "Iris",
+        "Juniper",
+        "Kestrel",
+    ]
+    second = [
+        "trail",
+        "road",
+        "city",
+        "winter",
+        "summer",
+        "night",
+        "river",
+        "forest",
+        "studio",
+        "travel",
+        "garden",
+    ]
+    kinds = [
+        "jacket",
+        "headphones",
+        "tent",
+        "lamp",
+        "notebook computer",
+        "watch",
+        "camera",
+        "boots",
+        "speaker",
+        "gloves",
+    ]
     every = [f"{a} {b} {kind}" for a, b, kind in itertools.product(first, second, kinds)]
     made: list[str] = []
     for name in dice.sample(every, len(every)):
-        edition = dice.choice([("", " Pro"), ("", " Pro", " Mini"), (" for men", " for women"), ("", " (refurbished)")])
+        edition = dice.choice(
+            [("", " Pro"), ("", " Pro", " Mini"), (" for men", " for women"), ("", " (refurbished)")]
+        )
         made += [name + more for more in edition]
         if len(made) >= limit * (1 - share):
             break
@@ -363,8 +401,15 @@ JUDGING: Final[dict[str, Make]] = {
         _column(d, "clinc150/clinc150.tsv", "text"), 0.0, _other, n
     ),
     "headlines, answers, forums": lambda d, n: sts(d, "sts12_16/sts12-16.tsv", "score", 4.0, n, fresh=True),
-    "answers of students": lambda d, n: answers(d),
+    "answers of students": lambda d, _: answers(d),
     "menus": lambda _, n: dishes(0.0, n),
     "menus, 10 % copies": lambda _, n: dishes(0.1, n),
-    "invoices, 50 % copies": lambda _, n: invoices(0.5, n),
+    "invoices with 50 % of copies": lambda _, n: invoices(0.5, n),
 }
+
+PLAIN: Final = frozenset(
+    name
+    for name in (*DESIGN, *JUDGING)
+    if name.endswith("copies") and not re.search("catalogue|editions|menus|no copies", name)
+)
+"""Sets of texts with lightly edited copies and no families: there the data can tell."""

@@ -163,6 +163,7 @@ def many(run: Run) -> Run:
 def test_calibrate_and_auto(many: Run) -> None:
     done = many("calibrate", "m.kin", "--plot", "c.svg")
     assert "auto" in done.stdout
+    assert "~" in done.stdout, "what is extrapolated is marked"
     assert "near-copies: 0.95" in done.stdout
     assert "related: 0.7 to 0.85" in done.stdout
     assert "the usual advice" in done.stderr
@@ -170,6 +171,7 @@ def test_calibrate_and_auto(many: Run) -> None:
     found = json.loads(many("calibrate", "m.kin", "--json").stdout)
     used = many("duplicates", "m.kin", "--threshold", "auto", "--json")
     assert json.loads(used.stdout)["threshold"] == found["threshold"]
+    assert found["confident"]
     assert f"threshold {found['threshold']:g}: {found['why']}" in used.stderr
     assert 30 <= json.loads(used.stdout)["dropped"] <= 36
     of_file = ("m.jsonl", "--id-column", "id", "--model", "hashing")
@@ -177,8 +179,49 @@ def test_calibrate_and_auto(many: Run) -> None:
     auto = many("duplicates", *of_file, "--threshold", "auto", "--json")
     assert json.loads(auto.stdout)["threshold"] == found["threshold"]
     rows = list(csv.DictReader(many("calibrate", "m.kin", "--csv", "--copies", "0").stdout.splitlines()))
-    assert list(rows[0]) == ["threshold", "false", "false_low", "false_high", "found", "missed"]
+    assert list(rows[0]) == [
+        "threshold",
+        "found",
+        "false",
+        "false_low",
+        "false_high",
+        "extrapolated",
+        "missed",
+    ]
     assert {row["missed"] for row in rows} == {""}
+
+
+def test_auto_that_cannot_be_told_deletes_nothing_without_yes(run: Run) -> None:
+    dice = np.random.default_rng(0)
+    words = [f"word{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    names = [" ".join(dice.choice(words, 12)) for _ in range(40)]
+    texts = [f"{name} in size {size}" for name in names for size in (38, 39, 40)]
+    Path("s.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    run("index", "s.jsonl", "--to", "s.kin", "--model", "hashing")
+    shown = run("calibrate", "s.kin")
+    assert "a cautious number: the data can't tell: " in shown.stderr
+    assert not json.loads(run("calibrate", "s.kin", "--json").stdout)["confident"]
+    auto = ("duplicates", "s.kin", "--threshold", "auto")
+    refused = run(*auto, "--apply", code=2)
+    assert "Nothing was deleted" in refused.stderr
+    assert "--yes" in refused.stderr
+    assert json.loads(run("info", "s.kin", "--json").stdout)["records"] == 120
+    assert "a cautious number" in run(*auto).stderr
+    run(*auto, "--apply", "--yes")
+    run("duplicates", "s.kin", "--threshold", "0.9", "--apply")
+
+
+def test_auto_that_is_sure_needs_no_yes(many: Run) -> None:
+    assert "31 records removed" in many("duplicates", "m.kin", "--threshold", "auto", "--apply").stderr
+
+
+def test_the_floors_of_auto_are_options(many: Run) -> None:
+    found = json.loads(
+        many("calibrate", "m.kin", "--min-score", "0.97", "--min-precision", "0.5", "--json").stdout
+    )
+    assert found["threshold"] >= 0.97
+    assert (found["min_precision"], found["min_score"]) == (0.5, 0.97)
+    many("calibrate", "m.kin", "--min-precision", "2", code=2)
 
 
 def test_labels(many: Run) -> None:

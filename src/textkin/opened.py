@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from textkin.errors import InputError, ModelMismatchError
-from textkin.jobs.adopting import adopt, require_named
+from textkin.jobs.adopting import adopt, refuse_other_width, require_named
 from textkin.jobs.own_canaries import OwnCanaries
 from textkin.ledger import Ledger, known_canaries
 from textkin.ledger.recognising import recognised, still_same
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import made_of_files, same_files, same_vectors
 from textkin.models.foreign import ForeignModel
+from textkin.models.foretelling import refuse_other_name
 from textkin.models.providers.names import is_hosted
 from textkin.models.providers.servers import on_this_machine
 from textkin.models.resolve import DEFAULT_MODEL, Precision, load_model
@@ -69,6 +70,7 @@ class OpenedModel:
                 "open it without precision, or index into a new collection"
             )
         if self._chosen is not None and self._chosen != header.model.name:
+            refuse_other_name(self._chosen, header.model, self._store.url)
             self.get()
 
     def get(self) -> Model:
@@ -119,6 +121,7 @@ class OpenedModel:
 
     def _adopt(self, store: ForeignStore) -> None:
         require_named(store, self._chosen)
+        refuse_other_width(store, self._chosen)
         with self._lock:
             self._loaded = self._load(None)
             adopt(store, self._loaded, self._ledger())
@@ -191,7 +194,8 @@ class OpenedModel:
         """Take a model with another fingerprint for the store's where it can only be another engine of the same.
 
         Where both have digests of their files, these decide; then canaries say whether the engines agree. What has
-        none (an object, a server's model) is held to canaries, and to some of the store's own texts.
+        none is held to canaries: a server's model at another address, and an object, which is held to some of the
+        store's own texts, too.
 
         Raises:
             ModelMismatchError: it is another model.
@@ -207,7 +211,7 @@ class OpenedModel:
             return
         if not same_vectors(known_canaries(model, self._ledger()), header.canaries):
             raise ModelMismatchError(_mismatch(self._store.url, built, info))
-        if same is None and not isinstance(model, ForeignModel):
+        if built.details.get("kind") == "object" and not isinstance(model, ForeignModel):
             self._compare_own_texts(model, self._ledger())
         self._to_accept = True
 

@@ -33,6 +33,7 @@ from textkin.jobs.bulk.sinks import ShardSink
 from textkin.jobs.bulk.work import Work, job_ledger, shown_inputs
 from textkin.ledger.budgeting import known_canaries
 from textkin.ledger.recognising import recognised
+from textkin.models.foretelling import foretold, refuse_other_name
 from textkin.models.matryoshka import may_truncate
 from textkin.models.resolve import DEFAULT_MODEL, load_model
 from textkin.types import ModelInfo, StoreHeader
@@ -81,6 +82,8 @@ def embed_to_folder(
     options = options or BulkOptions()
     place = place_of(out, str(options.rank))
     there = _found(place, options)
+    if there is not None:
+        _refuse_other_name(model, there, place)
     loaded = load_model(model)
     _check_output(options, loaded.info)
     with ExitStack() as stack:
@@ -150,6 +153,25 @@ def embed_to_folder(
             fidelity=costs.known(),
             counts=done,
         )
+
+
+def refuse_in_vain(out: str | Path, model: str, options: BulkOptions) -> None:
+    """Refuse, before the model is fetched or asked, a job that can't go on with it; as `embed_to_folder` would.
+
+    Raises:
+        InputError: the folder can't be written to, or another option keeps it from that.
+        ModelMismatchError: it holds another model's vectors, as far as names tell.
+    """
+    place = place_of(out, str(options.rank))
+    there = _found(place, options)
+    if there is not None:
+        _refuse_other_name(model, there, place)
+
+
+def _refuse_other_name(model: Any, there: Settings, place: Place) -> None:
+    width = foretold(there.model).dimensions
+    built = ModelInfo(there.model, width or there.dimensions, None, there.fingerprint)
+    refuse_other_name(model, built, place.name, "Go on with that model")
 
 
 def _check_output(options: BulkOptions, info: ModelInfo) -> None:

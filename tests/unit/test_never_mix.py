@@ -232,6 +232,21 @@ def test_a_bulk_job_into_a_collection_refuses_a_changed_object(tmp_path: Path) -
         embed_to_store([source], tmp_path / "to.kin", Words(topic3="other"))
 
 
+def test_a_bulk_job_that_is_gone_on_with_refuses_a_changed_object(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    source, out = tmp_path / "texts.csv", tmp_path / "out"
+    source.write_text("text\n" + "".join(f"{text}\n" for text in NOTES), encoding="utf-8")
+    options = BulkOptions(shard_rows=25, ledger=False)
+    embed_to_folder([source], out, Words(), options)
+    with source.open("a", encoding="utf-8") as more:
+        more.write("and one more about topic3\n")
+    again = dataclasses.replace(options, resume=True)
+    with pytest.raises(ModelMismatchError, match=r"my-words did not make the vectors in .*out"):
+        embed_to_folder([source], out, Words(topic3="other"), again)
+    report = embed_to_folder([source], out, Words(), again)
+    assert (report.rows, report.kept) == (41, 25)
+
+
 def test_own_canaries_are_the_same_each_time_and_have_many_words(tmp_path: Path) -> None:
     with textkin.Collection(tmp_path / "notes.kin", Words()) as notes:
         assert OwnCanaries.of(notes._store) is None

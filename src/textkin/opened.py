@@ -231,12 +231,12 @@ def _mismatch(place: str, built: ModelInfo, given: ModelInfo) -> str:
         other = [
             what
             for what, one, two in (
-                ("weights", built.weights_digest, given.weights_digest),
-                ("tokenizer", built.tokenizer_digest, given.tokenizer_digest),
+                ("other weights", built.weights_digest, given.weights_digest),
+                ("another tokenizer", built.tokenizer_digest, given.tokenizer_digest),
             )
             if one != two
         ]
-        same = f"{same}: another {' and another '.join(other)}"
+        same = f"{same}: {' and '.join(other)}"
     return (
         f"{place} was built with {built_with} (fingerprint {built.short_fingerprint}…, {built.dimensions} "
         f"dimensions), not {not_with} ({given.short_fingerprint}…, {given.dimensions} dimensions){same}. "

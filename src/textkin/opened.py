@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from textkin.errors import InputError, ModelMismatchError
-from textkin.jobs.adopting import adopt, require_named
+from textkin.jobs.adopting import adopt, refuse_other_width, require_named
 from textkin.jobs.own_canaries import OwnCanaries
 from textkin.ledger import Ledger, known_canaries
 from textkin.ledger.recognising import recognised, still_same
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import made_of_files, same_files, same_vectors
 from textkin.models.foreign import ForeignModel
+from textkin.models.foretelling import refuse_other_name
 from textkin.models.providers.names import is_hosted
 from textkin.models.providers.servers import on_this_machine
 from textkin.models.resolve import DEFAULT_MODEL, Precision, load_model, model_reader, reader_of
@@ -72,6 +73,7 @@ class OpenedModel:
                 "open it without precision, or index into a new collection"
             )
         if self._chosen is not None and self._chosen != header.model.name:
+            refuse_other_name(self._chosen, header.model, self._store.url)
             self.get()
 
     def get(self) -> Model:
@@ -135,6 +137,7 @@ class OpenedModel:
 
     def _adopt(self, store: ForeignStore) -> None:
         require_named(store, self._chosen)
+        refuse_other_width(store, self._chosen)
         with self._lock:
             self._loaded = self._load(None)
             adopt(store, self._loaded, self._ledger())
@@ -207,7 +210,8 @@ class OpenedModel:
         """Take a model with another fingerprint for the store's where it can only be another engine of the same.
 
         Where both have digests of their files, these decide; then canaries say whether the engines agree. What has
-        none (an object, a server's model) is held to canaries, and to some of the store's own texts.
+        none is held to canaries: a server's model at another address, and an object, which is held to some of the
+        store's own texts, too.
 
         Raises:
             ModelMismatchError: it is another model.
@@ -223,7 +227,7 @@ class OpenedModel:
             return
         if not same_vectors(known_canaries(model, self._ledger()), header.canaries):
             raise ModelMismatchError(_mismatch(self._store.url, built, info))
-        if same is None and not isinstance(model, ForeignModel):
+        if built.details.get("kind") == "object" and not isinstance(model, ForeignModel):
             self._compare_own_texts(model, self._ledger())
         self._to_accept = True
 
@@ -243,12 +247,12 @@ def _mismatch(place: str, built: ModelInfo, given: ModelInfo) -> str:
         other = [
             what
             for what, one, two in (
-                ("weights", built.weights_digest, given.weights_digest),
-                ("tokenizer", built.tokenizer_digest, given.tokenizer_digest),
+                ("other weights", built.weights_digest, given.weights_digest),
+                ("another tokenizer", built.tokenizer_digest, given.tokenizer_digest),
             )
             if one != two
         ]
-        same = f"{same}: another {' and another '.join(other)}"
+        same = f"{same}: {' and '.join(other)}"
     return (
         f"{place} was built with {built_with} (fingerprint {built.short_fingerprint}…, {built.dimensions} "
         f"dimensions), not {not_with} ({given.short_fingerprint}…, {given.dimensions} dimensions){same}. "

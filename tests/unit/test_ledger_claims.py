@@ -16,11 +16,14 @@ import pytest
 
 import textkin
 from textkin.errors import BadVectorsError
+from textkin.jobs.bulk.folder import embed_to_folder
+from textkin.jobs.bulk.report import BulkOptions
 from textkin.ledger import Ledger, embed
 from textkin.ledger.claims import WaitGivenUp
 from textkin.models.fingerprint import CANARIES
 from textkin.models.hashing import HashingModel
 from textkin.testing import ProviderServer
+from textkin.text.digest import text_digest
 from textkin.types import Embedded
 
 TEXTS = [f"text number {number}" for number in range(60)]
@@ -228,6 +231,22 @@ def test_threads_of_one_ledger_and_of_two_wait_for_each_other(tmp_path: Path) ->
             assert (quick.texts, len(slow.texts)) == (["mine"], 60)
             assert (result.from_ledger, result.embedded) == (60, 1)
             np.testing.assert_allclose(result.vectors[:60], HashingModel().embed(TEXTS[::-1]).vectors, atol=1e-7)
+
+
+def test_a_bulk_job_that_is_stopped_while_it_waits_ends_and_goes_on_later(tmp_path: Path) -> None:
+    source, stop = tmp_path / "texts.csv", threading.Event()
+    source.write_text("text\n" + "".join(f"{text}\n" for text in TEXTS), encoding="utf-8")
+    with Ledger() as holder:
+        # Whoever has claimed them is slow.
+        assert len(holder.claims.take(1, F, "", [text_digest(text) for text in TEXTS[:5]]).mine) == 5
+        waited = Counting(lambda texts: stop.set())  # the others come first
+        report = embed_to_folder([source], tmp_path / "out", waited, BulkOptions(threads=1), stop=stop)
+        assert (report.stopped, report.rows) == (True, 0)
+        assert sorted(waited.texts) == sorted(TEXTS[5:])
+    again = Counting()
+    report = embed_to_folder([source], tmp_path / "out", again, BulkOptions(resume=True))
+    assert (report.complete, report.rows) == (True, 60)
+    assert sorted(again.texts) == TEXTS[:5]
 
 
 def test_what_fails_is_free_for_others(tmp_path: Path) -> None:

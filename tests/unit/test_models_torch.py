@@ -11,9 +11,19 @@ from typing import Any
 import pytest
 
 import textkin
-from textkin.errors import InputError, MissingDependencyError, ModelError, UnsupportedModelError, WeightsError
+from changed_models import changed_rows, copy_of, exchanged_words
+from textkin.errors import (
+    InputError,
+    MissingDependencyError,
+    ModelError,
+    ModelMismatchError,
+    UnsupportedModelError,
+    WeightsError,
+)
+from textkin.models import torch as engine
+from textkin.models.local import LocalModel
 from textkin.models.resolve import weights_name
-from textkin.models.torch import _device, _prompts, _refuse_own_code
+from textkin.models.torch import TorchModel, _device, _prompts, _refuse_own_code
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +88,100 @@ def test_code_of_a_model_is_refused(tmp_path: Path) -> None:
         modules.write_text(damaged)
         with pytest.raises(WeightsError, match="damaged|can't be read as JSON"):
             _refuse_own_code(tmp_path)
+
+
+class _Rows:
+    """A tensor, as far as the engine looks at one."""
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+
+    def float(self) -> _Rows:
+        return self
+
+    def cpu(self) -> _Rows:
+        return self
+
+    def numpy(self) -> Any:
+        return self._rows
+
+
+class _Transformer(list[Any]):
+    """What sentence-transformers would load; the local engine computes."""
+
+    prompts: Any = {}  # noqa: RUF012
+    max_seq_length = 16
+
+    def __init__(self, folder: str, **_: Any) -> None:
+        super().__init__()
+        self._local = LocalModel(Path(folder), "x")
+
+    def to(self, _: object) -> _Transformer:
+        return self
+
+    eval = lambda self: self  # noqa: E731
+
+    def encode_document(self, texts: list[str], **_: Any) -> _Rows:
+        return _Rows(self._local.embed(texts).vectors)
+
+    encode_query = encode_document
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small stand-ins: how the engine uses them for real is for tests/golden/test_golden_torch.py."""
+    absent = SimpleNamespace(is_available=lambda: False)
+    logging = SimpleNamespace(
+        is_progress_bar_enabled=lambda: False, disable_progress_bar=lambda: None, enable_progress_bar=lambda: None
+    )
+    modules = {
+        "torch": SimpleNamespace(
+            cuda=absent,
+            backends=SimpleNamespace(mps=absent),
+            float32="float32",
+            get_num_threads=lambda: 1,
+            set_num_threads=lambda _: None,
+        ),
+        "sentence_transformers": SimpleNamespace(SentenceTransformer=_Transformer, __version__="0"),
+        "transformers": SimpleNamespace(utils=SimpleNamespace(logging=logging)),
+    }
+    monkeypatch.setattr(engine, "require", lambda name, **_: modules[name])
+
+
+def test_both_engines_give_the_files_the_same_digests(library: None, tmp_path: Path) -> None:
+    folder = copy_of(tmp_path / "tiny")
+    here, there = LocalModel(folder, "x").info, TorchModel(str(folder)).info
+    assert here.weights_digest == there.weights_digest
+    assert here.tokenizer_digest == there.tokenizer_digest
+    assert here.fingerprint != there.fingerprint
+    with textkin.Collection(tmp_path / "notes.kin", folder) as notes:
+        notes.add(["he said", "a word"])
+    with textkin.Collection(tmp_path / "notes.kin", f"sentence-transformers:{folder}") as notes:
+        notes.add(["more"])
+    other = copy_of(tmp_path / "other")
+    exchanged_words(other)
+    with pytest.raises(ModelMismatchError, match="another tokenizer"):
+        textkin.Collection(tmp_path / "notes.kin", f"sentence-transformers:{other}")
+
+
+def test_weights_that_no_name_of_textkins_has_count_and_are_watched(library: None, tmp_path: Path) -> None:
+    folder = copy_of(tmp_path / "tiny")
+    plain = TorchModel(str(folder)).info
+    routed = copy_of(tmp_path / "routed")
+    (routed / "query_0_Dense").mkdir()
+    weights = routed / "query_0_Dense" / "model.safetensors"
+    weights.write_bytes(b"first")
+    model = TorchModel(str(routed))
+    assert model.info.fingerprint != plain.fingerprint
+    assert model.info.weights_digest != plain.weights_digest
+    weights.write_bytes(b"other")
+    with pytest.raises(WeightsError, match=r"query_0_Dense/model\.safetensors was written over"):
+        model.embed(["a"])
+
+
+def test_weights_that_change_under_it_give_no_more_vectors(library: None, tmp_path: Path) -> None:
+    model = TorchModel(str(copy_of(tmp_path / "tiny")))
+    model.embed(["a"])
+    changed_rows(tmp_path / "tiny")
+    with pytest.raises(WeightsError, match=r"model\.safetensors was written over"):
+        model.embed(["a"])

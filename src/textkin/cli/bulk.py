@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from textkin.cli.bulk_progress import shown
-from textkin.cli.fetching import begin, load_with_bar
+from textkin.cli.fetching import begin, load_with_bar, refuse_in_vain
 from textkin.cli.money import spent_lines, telling_at_a_stop
 from textkin.cli.output import counted, say, talk, write_object
 from textkin.cli.reports import SkipTeller
@@ -51,7 +51,9 @@ def run_bulk(
 
     from textkin.jobs.bulk.collection import embed_to_store
     from textkin.jobs.bulk.folder import embed_to_folder
+    from textkin.jobs.bulk.folder import refuse_in_vain as refuse_output_in_vain
     from textkin.models.matryoshka import may_truncate, trained_for_it
+    from textkin.models.resolve import DEFAULT_MODEL
     from textkin.models.spending import Spend
 
     where, address, workers = given.pop("engine"), given.pop("address"), given.pop("workers")
@@ -66,6 +68,10 @@ def run_bulk(
     spend = Spend(budget)
     with _telling_how_to_go_on(out is not None) as began, telling_at_a_stop(spend), spend.counting():
         begin(spend, model)
+        if out is not None:
+            refuse_output_in_vain(out, model or DEFAULT_MODEL, options)
+        else:
+            refuse_in_vain(target or "", model or DEFAULT_MODEL)
         with _on_ray(address, workers, model, engine) if where == "ray" else nullcontext() as on_ray:
             loaded = on_ray or load_with_bar(model, base_url=base_url, **engine)
             asked = options.dimensions or loaded.info.dimensions

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from textkin.cli.fetching import ensure_weights
+from textkin.cli.fetching import ensure_weights, refuse_in_vain
 from textkin.cli.money import spent_lines, telling_at_a_stop
 from textkin.cli.options import maker_option
 from textkin.cli.output import counted, json_option, say, talk, write_object
+from textkin.stores.resolve import may_be_foreign
 
 _merge = click.option(
     "--merge",
@@ -60,7 +61,9 @@ def _copy(source: str, target: str, model: str | None, base_url: str | None, mer
     from textkin.jobs.copying import copy_collection
     from textkin.models.spending import Spend
 
-    if model is not None:
+    if model is not None and may_be_foreign(source):
+        refuse_in_vain(source, model, reading=True)
+        refuse_in_vain(target, model)
         ensure_weights(model)
     spend = Spend()
     with telling_at_a_stop(spend), spend.counting():

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from textkin.cli.output import talk
-from textkin.errors import ModelMismatchError, StoreNotFoundError
+from textkin.errors import StoreNotFoundError
 from textkin.stores.foreign import ForeignStore
 from textkin.stores.resolve import may_be_foreign, open_store, without_password
 
@@ -104,6 +104,7 @@ def open_for_reading(
     from textkin.collection import Collection
 
     if model is not None:
+        refuse_in_vain(place, model, reading=True)
         ensure_weights(model)
     return Collection(place, model, create=False, base_url=base_url, budget=budget)
 
@@ -151,29 +152,33 @@ def open_for_writing(
     return collection
 
 
-def refuse_in_vain(place: str, model: str | None) -> None:
-    """Refuse before anything is fetched what can't be written anyway.
+def refuse_in_vain(place: str, model: str | None, *, reading: bool = False) -> None:
+    """Refuse before anything is fetched what can't be done anyway.
+
+    Args:
+        place: of the collection, which need not be there.
+        model: that was asked for.
+        reading: it shall only be read.
 
     Raises:
-        ModelMismatchError: names alone tell that the collection was built with another model.
-        ReadOnlyError: another tool made it.
+        ModelMismatchError: the name alone tells that the collection was built with another model.
+        ReadOnlyError: another tool made it, and it shall be written.
     """
+    from textkin.jobs.adopting import refuse_other_width
+    from textkin.models.foretelling import refuse_other_name
+
     try:
         with closing(open_store(place, create=False, read_only=True)) as standing:
             if isinstance(standing, ForeignStore):
-                standing.writing("index")
+                if not reading:
+                    standing.writing("index")
+                refuse_other_width(standing, model)
+                return
             header = standing.header
-            built = None if header is None or not standing.count() else header.model
+            if header is not None and standing.count():
+                refuse_other_name(model, header.model, without_password(place), "Leave out --model")
     except StoreNotFoundError:
         return
-    if model is None or built is None or built.details.get("kind") == "object":
-        return
-    known, asked = _known(built.name), _known(model)
-    if None not in (known, asked) and known != asked:
-        raise ModelMismatchError(
-            f"{without_password(place)} was built with {built.name} ({built.dimensions} dimensions), not {model}. "
-            "Their vectors can't be compared. Leave out --model, or index into a new collection."
-        )
 
 
 def ensure_weights(name: str | None) -> None:
@@ -200,17 +205,6 @@ def ensure_model_of(collection: Collection) -> None:
         ensure_weights(None)
     elif known.details.get("kind") != "object":
         ensure_weights(known.name)
-
-
-def _known(name: str) -> str | None:
-    """The one way to write a name that can mean one model only; None for folders and other repositories."""
-    from textkin.models import catalog
-
-    kind, _, dimensions = name.partition(":")
-    if kind == "hashing":
-        return f"hashing:{dimensions or 256}"
-    entry = catalog.find(name)
-    return None if entry is None else entry.name
 
 
 def _plain() -> FetchProgress:

@@ -14,6 +14,7 @@ from textkin.ledger import Ledger, LedgerResult, embed
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import canary_vectors
 from textkin.models.foreign import ForeignModel
+from textkin.models.foretelling import foretold
 from textkin.stores.foreign import ForeignFacts, ForeignStore
 from textkin.types import Matrix, Model, ModelInfo, Record, StoreHeader
 
@@ -40,6 +41,26 @@ def require_named(store: ForeignStore, chosen: object) -> None:
         )
 
 
+def refuse_other_width(store: ForeignStore, chosen: object) -> None:
+    """Refuse a model whose name alone tells that its vectors have another length, before it is fetched.
+
+    Raises:
+        ModelMismatchError: naming both lengths.
+    """
+    width = foretold(chosen).dimensions if isinstance(chosen, str) else None
+    if width is not None:
+        store.sample()  # which finds out how long its vectors are
+        if store.dimensions and store.dimensions != width:
+            raise _other_width(store, str(chosen), width)
+
+
+def _other_width(store: ForeignStore, name: str, width: int) -> ModelMismatchError:
+    return ModelMismatchError(
+        f"the vectors in {store.url} have {store.dimensions} dimensions, those of {name} {width}; name the model "
+        "that made them"
+    )
+
+
 def adopt(store: ForeignStore, model: EmbeddingModel, ledger: Ledger | None) -> None:
     """Take ``model`` for the one that made the vectors, once a sample of them agrees.
 
@@ -59,10 +80,7 @@ def adopt(store: ForeignStore, model: EmbeddingModel, ledger: Ledger | None) -> 
         left = f": {store.left_out}" if store.left_out.count else ""
         raise InputError(f"{store.url} holds no vectors{left}")
     if store.dimensions != info.dimensions:
-        raise ModelMismatchError(
-            f"the vectors in {store.url} have {store.dimensions} dimensions, those of {info.name} "
-            f"{info.dimensions}; name the model that made them"
-        )
+        raise _other_width(store, info.name, info.dimensions)
     result = _embedded(model.unwrap(), [record.text for record in records], ledger)
     rows = [row for row in range(len(records)) if row not in result.failed]
     if not rows:

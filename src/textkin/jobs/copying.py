@@ -13,11 +13,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from textkin._progress import progress_of
-from textkin.errors import InputError, StoreError
-from textkin.jobs.adopting import adopt, require_named
+from textkin.errors import InputError, StoreError, StoreNotFoundError
+from textkin.jobs.adopting import adopt, refuse_other_width, require_named
 from textkin.jobs.bulk.records import OutputRecords, output_records
 from textkin.ledger import Ledger
 from textkin.ledger.recognising import recognised
+from textkin.models.foretelling import refuse_other_name
 from textkin.models.resolve import load_model
 from textkin.stores.foreign import ForeignStore
 from textkin.stores.resolve import open_store
@@ -99,6 +100,8 @@ def copy_collection(
     """
     with _opened_source(source) as origin, ExitStack() as stack:
         if isinstance(origin, ForeignStore):
+            require_named(origin, model)
+            _refuse_in_vain(origin, target, model)
             _adopt(origin, model, base_url)
         elif model is not None:
             raise InputError(f"{origin.url} says itself which model its vectors are of; leave model out")
@@ -146,8 +149,23 @@ def copy_store(
     return CopyReport(source.url, target.url, done, copied, done - copied, len(chosen.ids), difference, note)
 
 
+def _refuse_in_vain(source: ForeignStore, target: str | Path, model: Any) -> None:
+    """Refuse a model that can't be the source's, or the target's, before it is fetched.
+
+    Raises:
+        ModelMismatchError: its name tells.
+    """
+    refuse_other_width(source, model)
+    try:
+        with closing(open_store(target, create=False, read_only=True)) as goal:
+            header = goal.header if goal.count() else None
+            if header is not None:
+                refuse_other_name(model, header.model, goal.url, "Leave the model out")
+    except StoreNotFoundError:
+        return
+
+
 def _adopt(source: ForeignStore, model: Any, base_url: str | None) -> None:
-    require_named(source, model)
     with Ledger() as ledger:
         adopt(source, recognised(load_model(model, base_url=base_url), ledger), ledger)
 

@@ -47,8 +47,13 @@ class OwnCanaries:
         blocks = store.vectors([record.id for record in records])
         owners = [record.id for record in records for _ in record.spans]
         texts = [record.text[span.start : span.end] for record in records for span in record.spans]
+        return cls.among(owners, texts, np.concatenate(blocks))
+
+    @classmethod
+    def among(cls, ids: Sequence[str], texts: Sequence[str], vectors: Matrix) -> OwnCanaries:
+        """Sixteen of these at most."""
         rows = widest(texts, _MOST)
-        return cls([owners[row] for row in rows], [texts[row] for row in rows], np.concatenate(blocks)[rows])
+        return cls([ids[row] for row in rows], [texts[row] for row in rows], vectors[rows])
 
     def refuse_other(self, model: Model, place: str, ledger: Ledger | None = None) -> None:
         """Refuse a model that gives other vectors for these.

@@ -19,8 +19,9 @@ from textkin.errors import StoreError
 from textkin.ledger import entries
 from textkin.ledger.entries import Remembered
 
-_EXPIRES: Final = 3600
-"""Seconds without a sign of life after which a claim is void although its process seems to live."""
+_EXPIRES: Final = 300
+"""Seconds without a sign of life after which a claim is void although its process lives: it may be suspended. Each
+block and each answer of a provider is one; should it go on after all, the vectors that came first stay."""
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
 
@@ -119,8 +120,10 @@ class Claims:
 
     def settled(self, connection: apsw.Connection, fingerprint: str, role: str, digests: Sequence[bytes]) -> None:
         """Their vectors come into the ledger with this transaction: nobody has to wait for them any more."""
-        if self._lock is not None:
-            _say_alive(connection, Path(self._lock.lock_file).name)
+        with self._guard:
+            name = None if self._lock is None else Path(self._lock.lock_file).name
+        if name is not None:
+            _say_alive(connection, name)
         connection.executemany(
             "DELETE FROM claims WHERE fingerprint = ? AND role = ? AND digest = ?",
             [(fingerprint, role, digest) for digest in digests],
@@ -156,10 +159,12 @@ class Claims:
         """Leave nothing behind."""
         with self._guard:
             name = None if self._lock is None else Path(self._lock.lock_file).name
-        if name is not None:
+        if name is None:
+            return
+        if self._path.exists():  # one that was deleted is not made anew for this
             with suppress(StoreError), self._transaction() as connection:
                 _forget(connection, name)
-            self._let_go()
+        self._let_go()
 
     def _own_lock(self) -> Path | None:
         """The file whose lock says that this process lives; None where the system has no such locks."""
@@ -170,7 +175,8 @@ class Claims:
                 try:
                     lock.acquire()
                 except (OSError, NotImplementedError, filelock.Timeout):
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):
+                        path.unlink(missing_ok=True)
                     return None
                 self._lock = lock
             return Path(self._lock.lock_file)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from textkin.errors import InputError
 from textkin.jobs.bulk.distinct import DistinctIds
@@ -24,10 +24,13 @@ from textkin.ledger.budgeting import known_canaries
 from textkin.ledger.recognising import recognised
 from textkin.models.fingerprint import same_files
 from textkin.models.foreign import ForeignModel
+from textkin.models.foretelling import refuse_other_name
 from textkin.models.resolve import DEFAULT_MODEL, load_model
 from textkin.stores.resolve import open_store
 from textkin.text.options import OnNote, ignore_note
 from textkin.types import Model, Store, StoreHeader
+
+_CURE: Final = "Go on with that model"
 
 
 def embed_to_store(
@@ -60,6 +63,9 @@ def embed_to_store(
         place = LocalPlace(folder_of(store.url))
         stack.enter_context(place.holding("lock-0"))
         place.tidy()
+        header = store.header if store.count() else None
+        if header is not None:
+            refuse_other_name(model, header.model, store.url, _CURE)
         loaded = load_model(model)
         registered = stack.enter_context(registered_job(store.url, shown_inputs(paths), loaded.info.name))
         ledger = stack.enter_context(job_ledger(options, place, registered))

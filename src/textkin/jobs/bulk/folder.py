@@ -6,8 +6,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
+import numpy as np
+
+from textkin._optional import require
 from textkin.errors import InputError
 from textkin.jobs.bulk.accounts import RunAccount
 from textkin.jobs.bulk.columns import Columns
@@ -16,13 +19,16 @@ from textkin.jobs.bulk.fidelity import Fidelity
 from textkin.jobs.bulk.finish import complete_markers, totals, write_manifest
 from textkin.jobs.bulk.manifest import (
     MARKERS,
+    NEW,
     REJECTS,
     Settings,
+    read_markers,
     read_settings,
     refuse_other,
+    whole,
     write_settings,
 )
-from textkin.jobs.bulk.parquet import ShardSchema
+from textkin.jobs.bulk.parquet import ID, TEXT, VECTOR, ShardSchema
 from textkin.jobs.bulk.place import Place, place_of
 from textkin.jobs.bulk.ranks import begin_rank, end_rank
 from textkin.jobs.bulk.registry import registered as registered_job
@@ -31,14 +37,19 @@ from textkin.jobs.bulk.run import Outcome
 from textkin.jobs.bulk.shards import Reject, usual_rows
 from textkin.jobs.bulk.sinks import ShardSink
 from textkin.jobs.bulk.work import Work, job_ledger, shown_inputs
+from textkin.jobs.own_canaries import OwnCanaries
 from textkin.ledger.budgeting import known_canaries
 from textkin.ledger.recognising import recognised
+from textkin.models.foreign import ForeignModel
+from textkin.models.foretelling import foretold, refuse_other_name
 from textkin.models.matryoshka import may_truncate
 from textkin.models.resolve import DEFAULT_MODEL, load_model
 from textkin.text.options import OnNote, ignore_note
-from textkin.types import ModelInfo, StoreHeader
+from textkin.types import Model, ModelInfo, StoreHeader
 from textkin.vectors.outputs import MANIFEST
 from textkin.vectors.quantize import check_dimensions
+
+_COMPARED: Final = 256
 
 
 def embed_to_folder(
@@ -84,6 +95,8 @@ def embed_to_folder(
     options = options or BulkOptions()
     place = place_of(out, str(options.rank))
     there = _found(place, options)
+    if there is not None:
+        _refuse_other_name(model, there, place)
     loaded = load_model(model)
     _check_output(options, loaded.info)
     with ExitStack() as stack:
@@ -103,6 +116,7 @@ def embed_to_folder(
             write_settings(place, settings)
         else:
             refuse_other(place, there, settings)
+            _refuse_changed_object(place, engine, settings)
         begin_rank(place, options.rank)
         header = StoreHeader(engine.info, known_canaries(engine, ledger))
         costs = Costs(place, settings, on_fidelity)
@@ -153,6 +167,47 @@ def embed_to_folder(
             fidelity=costs.known(),
             counts=done,
         )
+
+
+def refuse_in_vain(out: str | Path, model: str, options: BulkOptions) -> None:
+    """Refuse, before the model is fetched or asked, a job that can't go on with it; as `embed_to_folder` would.
+
+    Raises:
+        InputError: the folder can't be written to, or another option keeps it from that.
+        ModelMismatchError: it holds another model's vectors, as far as names tell.
+    """
+    place = place_of(out, str(options.rank))
+    there = _found(place, options)
+    if there is not None:
+        _refuse_other_name(model, there, place)
+
+
+def _refuse_other_name(model: Any, there: Settings, place: Place) -> None:
+    width = foretold(there.model).dimensions
+    built = ModelInfo(there.model, width or there.dimensions, None, there.fingerprint)
+    refuse_other_name(model, built, place.name, "Go on with that model")
+
+
+def _refuse_changed_object(place: Place, engine: Model, settings: Settings) -> None:
+    """Hold an object to some of the texts and vectors that an earlier run has written, where these can tell.
+
+    Raises:
+        ModelMismatchError: it gives other vectors now.
+    """
+    plain = settings.dimensions == engine.info.dimensions and settings.dtype in ("float32", "float16")
+    if not isinstance(engine, ForeignModel) or not settings.text or not plain:
+        return
+    intact = (marker for marker in read_markers(place) if marker.file is not None and whole(place, marker))
+    written = next((marker.file for marker in intact), None)
+    if written is None:
+        return
+    parquet = require("pyarrow.parquet", extra="bulk")
+    with place.open(f"{NEW}/{written}" if written in place.sizes(NEW) else written) as source:
+        rows = next(parquet.ParquetFile(source).iter_batches(_COMPARED, columns=[ID, TEXT, VECTOR]))
+    numbers = rows.column(VECTOR).flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    vectors = numbers.reshape(rows.num_rows, -1)
+    ids, texts = rows.column(ID).to_pylist(), rows.column(TEXT).to_pylist()
+    OwnCanaries.among(ids, texts, vectors).refuse_other(engine, place.name)
 
 
 def _check_output(options: BulkOptions, info: ModelInfo) -> None:

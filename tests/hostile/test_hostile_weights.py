@@ -192,7 +192,7 @@ def test_damaged_wheels_and_joined_zips(index: Path, tmp_path: Path) -> None:
         ({"revision": "../../evil"}, "no model"),
         ({"revision": "main"}, "no model has"),
         ({"repository": "../.."}, "no model|does not exist|expected"),
-        ({"repository": "a/b/c"}, "no model can be called"),
+        ({"repository": "a/b/c"}, "that no model has"),
         ({"asked": 3}, "not a bundle"),
         ({"format": 2}, "not a bundle"),
     ],

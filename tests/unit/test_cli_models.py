@@ -126,8 +126,13 @@ def test_bundle_and_install(model: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("TEXTKIN_CACHE", str(tmp_path / "other"))
     installed = run("install", str(file))
     assert installed.exit_code == 0
-    assert installed.stdout == f"{repository_folder(REPOSITORY) / COMMIT}\n"
-    assert run("where", REPOSITORY).stdout == installed.stdout
+    assert "nothing vouches for this model but its bundle" in installed.stderr
+    name = installed.stderr.split()[-1]
+    assert name.startswith("bundle:tiny-model@")
+    assert run("where", name).stdout == installed.stdout
+    assert run("where", REPOSITORY).exit_code == 5
+    assert run("verify", name).stdout.endswith(f"files verified in {installed.stdout}")
+    assert run("verify").exit_code == 0
 
 
 def test_install_of_what_is_no_bundle(tmp_path: Path) -> None:

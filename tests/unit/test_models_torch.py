@@ -86,7 +86,7 @@ def test_code_of_a_model_is_refused(tmp_path: Path) -> None:
     router.unlink()
     for damaged in ("{", "[1]", '{"types": 3}', '"text"'):
         modules.write_text(damaged)
-        with pytest.raises(WeightsError, match="damaged|can't be read as JSON"):
+        with pytest.raises(WeightsError, match=r"damaged|can't be read as JSON"):
             _refuse_own_code(tmp_path)
 
 

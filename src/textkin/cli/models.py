@@ -105,14 +105,20 @@ def bundle_command(name: str, output: Path) -> None:
 @models.command("install")
 @click.argument("file", type=click.Path(path_type=Path))
 def install_command(file: Path) -> None:
-    """Put a model from a bundle into the cache, verified; print its folder."""
+    """Put a model from a bundle into the cache, verified; print its folder.
+
+    Where textkin has the digests of what was published (all-MiniLM-L6-v2, all-mpnet-base-v2), the model must be
+    that, and has its usual name. Any other is only what its bundle says: it gets a name of its own, which is told.
+    """
     from textkin.models import weights
 
     if not file.is_file():
         raise InputError(f"{file} is not a file; expected what textkin models bundle wrote")
     with fetch_bar() as progress:
-        _, folder = weights.install(file, progress)
+        name, folder = weights.install(file, progress)
     say(str(folder))
+    if catalog.find(name) is None:
+        talk(f"nothing vouches for this model but its bundle, so it has a name of its own: --model {name}")
 
 
 @models.command("where")

@@ -111,7 +111,7 @@ def _by_name(
     if hosted is not None and catalog.find(name) is None and not Path(name).is_dir():
         raise ModelNotFoundError(f"{name} is run by its provider: name it {hosted}")
     folder = weights.fetch(name, progress)
-    entry = catalog.find(name)
+    entry = weights.entry_of(name)
     if Path(name).is_dir() and folder.samefile(name):
         name = str(Path(name).absolute())
     return LocalModel(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from textkin._optional import require
 from textkin.errors import InputError, ModelError, UnsupportedModelError, WeightsError
-from textkin.models import catalog, weights
+from textkin.models import weights
 from textkin.models.fingerprint import fingerprint
 from textkin.models.settings import read_json
 from textkin.text.digest import well_formed
@@ -73,7 +73,7 @@ class TorchModel:
             )
         folder = weights.fetch(name, progress)
         _refuse_own_code(folder)
-        entry = catalog.find(name)
+        entry = weights.entry_of(name)
         if Path(name).is_dir() and folder.samefile(name):
             name = str(Path(name).absolute())
         self._threads = threads

@@ -3,7 +3,7 @@
 from textkin.models.weights.bundling import bundle, install
 from textkin.models.weights.cache import fetched, models_folder
 from textkin.models.weights.fetching import FetchProgress, fetch
-from textkin.models.weights.find import hub_cache, locate
+from textkin.models.weights.find import entry_of, hub_cache, locate
 from textkin.models.weights.identity import ModelFiles
 from textkin.models.weights.verifying import digests, is_copy_of, is_recorded, verify
 
@@ -12,6 +12,7 @@ __all__ = [
     "ModelFiles",
     "bundle",
     "digests",
+    "entry_of",
     "fetch",
     "fetched",
     "hub_cache",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import stat
 import zipfile
 import zlib
@@ -24,7 +26,7 @@ from textkin.models.weights.cache import (
 )
 from textkin.models.weights.fetching import FetchProgress, fetch
 from textkin.models.weights.files import file_digest, has_weights, is_safe, readable
-from textkin.models.weights.find import understand
+from textkin.models.weights.find import BUNDLE, bundle_label, bundle_repository, is_revision, understand
 from textkin.models.weights.verifying import verify
 from textkin.vectors.writing import replacing, target_of
 
@@ -67,7 +69,10 @@ def bundle(
 def install(
     file: Path, progress: FetchProgress | None = None, *, catalog: Sequence[CatalogEntry] | None = None
 ) -> tuple[str, Path]:
-    """Put a bundle's model into textkin's cache, checked as if it were downloaded.
+    """Put a bundle's model into textkin's cache.
+
+    A bundle says itself what it is, so its word counts only where the catalog's pinned digests bear it out. Any
+    other model gets a name of its own, ``bundle:NAME@DIGEST``: never that of a model on the hub.
 
     Returns:
         The model's name and its folder. A model that is here already is left as it is, a damaged copy is replaced.
@@ -81,13 +86,33 @@ def install(
         with zipfile.ZipFile(file) as archive:
             record = _record(archive, file)
             entry = known.find(record.repository, catalog)
-            if entry is not None and entry.revision != record.revision:
-                entry = None
-            return record.name, _install(archive, record, entry, progress)
+            if entry is None or not entry.files or entry.revision != record.revision:
+                record, pins = _own_name(record, entry), None
+            else:
+                # Only what is pinned is taken: a file more would make it another model.
+                pins = entry
+                files = {pin.path: pin.digest for pin in entry.files}
+                record = replace(record, name=entry.name, repository=entry.repository, files=files)
+            return record.name, _install(archive, record, pins, progress)
     except OSError as error:
         raise FileReadError(f"{file} can't be read ({error.strerror})") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise FileReadError(f"{file} is damaged or not a bundle of textkin ({error}); copy it again") from error
+
+
+def _own_name(record: ModelRecord, entry: CatalogEntry | None) -> ModelRecord:
+    """The record under a name that only this content has."""
+    claimed = bundle_label(record.repository if entry is None else entry.name)
+    content = json.dumps([claimed, sorted(record.files.items())], separators=(",", ":"))
+    digest = hashlib.sha256(content.encode()).hexdigest()[:40]
+    short = digest[:12]
+    return replace(
+        record,
+        name=f"{BUNDLE}{claimed}@{short}",
+        repository=bundle_repository(claimed),
+        revision=digest,
+        asked=short,
+    )
 
 
 def _record(archive: zipfile.ZipFile, file: Path) -> ModelRecord:
@@ -99,11 +124,11 @@ def _record(archive: zipfile.ZipFile, file: Path) -> ModelRecord:
         raise FileReadError(
             f"{file} is not a bundle of textkin; make one with: textkin models bundle NAME -o FILE"
         )
-    wanted = understand(f"{record.repository}@{record.revision}", ())
     unsafe = [path for path in record.files if not is_safe(path)]
-    if unsafe or wanted.folder is not None or wanted.commit != record.revision:
+    if unsafe or not is_revision(record.repository, record.revision):
         raise FileReadError(
-            f"{file} names a file or a revision that no model has ({(unsafe or [record.revision])[0]!r})"
+            f"{file} names a file or a revision that no model has "
+            f"({(unsafe or [record.repository + '@' + record.revision])[0]!r:.200})"
         )
     if sorted(record.files) != readable(record.files) or not has_weights(record.files):
         raise FileReadError(f"{file} holds other files than those of a model; make it with: textkin models bundle")
@@ -123,6 +148,8 @@ def _install(
             except WeightsError:
                 pass  # replaced below by what the bundle holds
             else:
+                if record.asked != record.revision:
+                    pin_commit(record.repository, record.asked, record.revision)
                 return target
         require_room(needed)
         folder, done = work / "model", 0

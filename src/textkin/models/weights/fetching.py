@@ -11,7 +11,7 @@ from textkin.errors import ModelNotFoundError, WeightsError
 from textkin.models.catalog import CatalogEntry, similar_names
 from textkin.models.weights import hub, package_index
 from textkin.models.weights.cache import ModelRecord, models_folder, pin_commit, publish, require_room, writing
-from textkin.models.weights.find import Wanted, search, understand
+from textkin.models.weights.find import BUNDLE, Wanted, search, understand
 from textkin.models.weights.verifying import digests, verify
 
 FetchProgress: TypeAlias = Callable[[str, int, "int | None"], None]
@@ -53,6 +53,11 @@ def fetch(
     found, notes = _look(wanted, repair and not offline)
     if found is not None:
         return found
+    if wanted.name.startswith(BUNDLE):
+        raise ModelNotFoundError(
+            f"{wanted.name} is not on this machine ({notes[0]}), and comes from no network; get the file that it "
+            "came in and run: textkin models install FILE"
+        )
     if offline:
         notes.append("no download was tried, because offline was asked for")
         raise ModelNotFoundError(_message(wanted, notes, catalog))

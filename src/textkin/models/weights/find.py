@@ -21,6 +21,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _DEFAULT_OWNER = "sentence-transformers"
 MAIN = "main"
+BUNDLE = "bundle:"
+"""What the name of a model begins with that came in a bundle and that no pinned digest vouches for."""
+_BUNDLE_OWNER = "bundle@"
+"""In the place of an organisation: the hub has none of this name."""
+_BUNDLED = re.compile(r"bundle:([A-Za-z0-9_][\w.-]*)@([0-9a-f]{12})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Wanted:
         folder: the user's own folder; then nothing else is set.
         entry: the catalog's facts; only where the pinned revision is meant.
         repository: on the hub, ``organisation/name``.
-        revision: commit, branch or tag.
+        revision: commit, branch or tag; of a bundle the beginning of its digest.
     """
 
     name: str
@@ -62,6 +67,14 @@ def understand(name: str, catalog: Sequence[CatalogEntry] | None = None) -> Want
         raise InputError(
             "the model's name is empty; expected a name such as all-MiniLM-L6-v2 (see: textkin models)"
         )
+    if name.startswith(BUNDLE):
+        bundled = _BUNDLED.fullmatch(name)
+        if bundled is None:
+            raise ModelNotFoundError(
+                f"no model can be called {name[:200]!r}; expected {BUNDLE}NAME@DIGEST, as textkin models install "
+                "told it"
+            )
+        return Wanted(name=name, repository=bundle_repository(bundled[1]), revision=bundled[2])
     entry = known.find(name, catalog)
     if entry is not None:
         return Wanted(name=name, entry=entry, repository=entry.repository, revision=entry.revision or MAIN)
@@ -88,6 +101,29 @@ def understand(name: str, catalog: Sequence[CatalogEntry] | None = None) -> Want
     if entry is not None and revision == entry.revision:
         return Wanted(name=name, entry=entry, repository=repository, revision=revision)
     return Wanted(name=name, repository=repository, revision=revision or MAIN)
+
+
+def bundle_repository(label: str) -> str:
+    """Where the models lie that came in bundles under this name."""
+    return f"{_BUNDLE_OWNER}/{label}"
+
+
+def is_revision(repository: str, revision: str) -> bool:
+    """Whether these could be a model's repository and commit."""
+    owner, _, label = repository.partition("/")
+    fits = bool(_REPOSITORY.fullmatch(repository)) or (owner == _BUNDLE_OWNER and label == bundle_label(label))
+    return fits and ".." not in repository and "--" not in repository and bool(_COMMIT.fullmatch(revision))
+
+
+def bundle_label(name: str) -> str:
+    """The last part of a model's name, of letters that are safe everywhere."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", name.rpartition("/")[2]).strip("-.") or "model"
+
+
+def entry_of(name: str, catalog: Sequence[CatalogEntry] | None = None) -> CatalogEntry | None:
+    """What the catalog says on a model's use (its prompts), by its name or by the one that its bundle claims."""
+    bundled = _BUNDLED.fullmatch(name)
+    return known.find(bundled[1] if bundled is not None else name, catalog)
 
 
 def locate(name: str, *, catalog: Sequence[CatalogEntry] | None = None) -> Path | None:

@@ -57,7 +57,7 @@ def verify(folder: Path, entry: CatalogEntry | None = None, *, rehash: bool = Fa
         The digest of each checked file; of every file textkin reads where nothing is known to compare with.
 
     Raises:
-        WeightsError: a file is missing or differs; names the file and the cure.
+        WeightsError: a file is missing, differs, or is one too many; names the file and the cure.
     """
     if entry is not None and entry.files:
         expected: Mapping[str, str] = {file.path: file.digest for file in entry.files}
@@ -78,6 +78,10 @@ def verify(folder: Path, entry: CatalogEntry | None = None, *, rehash: bool = Fa
         found = _digests(folder, list(expected), rehash)
     except OSError as error:
         raise WeightsError(f"{name} in {folder} can't be read ({error.strerror}); {cure}") from error
+    # Whatever else lies there that a model is made of would make it another one.
+    more = next((path for path in readable(listing(folder)) if path not in expected), None)
+    if more is not None:
+        raise WeightsError(f"{more} in {folder} is no part of {name} as it {source}; {cure}")
     for path, digest in expected.items():
         if found[path] != digest:
             raise WeightsError(

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 DIGEST: Final = "content_sha256"
 _SEAL: Final = re.compile(rb'"content_sha256": "([0-9a-f]{64})"\s*\}\s*\Z')
+_LIKE_A_SEAL: Final = re.compile(rb'"[^"\n]{14}": "[^"\n]{64}"\s*\}\s*\Z')
+"""Also one whose key is damaged."""
 _SEAL_BYTES: Final = 200
 
 
@@ -45,7 +47,7 @@ def check_seal(data: bytes, facts: dict[str, Any]) -> None:
     Raises:
         SealError: another content.
     """
-    if facts.pop(DIGEST, None) is None:
+    if facts.pop(DIGEST, None) is None and not _LIKE_A_SEAL.search(data, max(0, len(data) - _SEAL_BYTES)):
         return
     found = _SEAL.search(data, max(0, len(data) - _SEAL_BYTES))
     if found is None or hashlib.sha256(data[: found.start()]).hexdigest().encode("ascii") != found.group(1):

@@ -80,7 +80,7 @@ def look_at(file: TextIO, options: ReadOptions) -> Document:
         reader.value()
     on_one_line = reader.line == start
     if not reader.peek():
-        return Document("member", key, count) if key is not None else Document(kind, count=count or 1)
+        return Document("member", key, count) if key is not None else Document(kind, count=count if kind == "array" else 1)
     if on_one_line and reader.line > start:
         return Document("lines")
     values = 1

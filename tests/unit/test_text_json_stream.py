@@ -46,7 +46,7 @@ def test_documents(indent: int | None) -> None:
     assert items(dump({"a": ["x"], "b": ["y"]}))[0].kind == "object"
     assert items("\n".join(map(dump, ROWS[:2])))[0].kind == ("lines" if indent is None else "values")
     assert items(" ".join(map(dump, [{"a": 1}, {"b": 2}]))) == (Document("values", count=2), [{"a": 1}, {"b": 2}])
-    assert items("[]") == (Document("array", count=1), [])
+    assert items("[]") == (Document("array", count=0), [])
     assert items("7")[0].kind == "other"
 
 

@@ -50,7 +50,7 @@ def csv_table(open_text: Open, name: str, tabs: bool, options: ReadOptions, dama
     quotes = True
     with open_text() as file:
         first = _first(read(file, width=None, quotes=True), name)
-    if begins.delimiter == "\t":
+    if begins.delimiter == "\t" and _holds_quotes(open_text):
         with open_text() as file:
             quotes = not quotes_are_signs(file, options, len(first), begins.above)
     if not quotes:
@@ -196,6 +196,11 @@ def typed(cell: str) -> Scalar:
     column = _Type()
     column.see(cell)
     return column.of(cell)
+
+
+def _holds_quotes(open_text: Open) -> bool:
+    with open_text() as file:
+        return any('"' in block for block in iter(functools.partial(file.read, HEAD), ""))
 
 
 def _lines(first: int, last: int) -> str:

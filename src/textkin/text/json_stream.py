@@ -63,7 +63,7 @@ def look_at(file: TextIO, options: ReadOptions) -> Document:
     Raises:
         InvalidJson: it is not valid.
     """
-    reader = _Reader(file, options)
+    reader = _Reader(file, options, json.JSONDecoder())
     sign = reader.peek()
     start = reader.line
     kind: Literal["array", "object", "other"] = "other"
@@ -78,9 +78,14 @@ def look_at(file: TextIO, options: ReadOptions) -> Document:
             key, count = lists[0]
     else:
         reader.value()
+        count = 1
     on_one_line = reader.line == start
     if not reader.peek():
-        return Document("member", key, count) if key is not None else Document(kind, count=count or 1)
+        return (
+            Document("member", key, count)
+            if key is not None
+            else Document(kind, count=count if kind == "array" else 1)
+        )
     if on_one_line and reader.line > start:
         return Document("lines")
     values = 1
@@ -135,8 +140,9 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs)
 class _Reader:
     """Text of which a little is held; ``line`` is where it stands, from 1."""
 
-    def __init__(self, file: TextIO, options: ReadOptions) -> None:
+    def __init__(self, file: TextIO, options: ReadOptions, decoder: json.JSONDecoder | None = None) -> None:
         self._file = file
+        self._decode = (decoder or _DECODER).raw_decode
         self._options = options
         self._limit = row_limit(options)
         self._held = ""
@@ -161,7 +167,7 @@ class _Reader:
         size = _PIECE
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._held, self._at)
+                value, end = self._decode(self._held, self._at)
             except json.JSONDecodeError as error:
                 cut = error.pos >= len(self._held) - _CUT or error.msg.startswith("Unterminated string")
                 if self._ended or not cut:

@@ -54,8 +54,8 @@ def read_inputs(
     A text, HTML or code file is one record, with its path as id and its suffix as metadata. A table (CSV, TSV,
     JSONL, JSON, also compressed with gzip or zstd, and Parquet) is one record a row: the id column's value or
     ``path:row`` as id, the other columns as metadata, and folders called ``key=value`` too. ``-`` is stdin: such a
-    table where its content tells it (see `standard_input`), else one text a line. Memory stays constant for CSV,
-    JSONL and Parquet; a JSON file is loaded whole.
+    table where its content tells it (see `standard_input`), else one text a line. Memory stays constant for
+    every table.
 
     Args:
         paths: files, folders, globs such as ``docs/**/*.md`` (they find files, not folders), or ``-``. A file that
@@ -241,9 +241,8 @@ class _Reading:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         if encoding.damaged:
             text, places = decode.mended(text)
-            self._on_note(
-                found.name, f"{places} is not {encoding.name.upper()}: what can't be decoded is read as \ufffd"
-            )
+            wrong = f"not {encoding.name.upper()} in {places}"
+            self._on_note(found.name, f"{wrong}: what can't be decoded is read as \ufffd")
         if kind is Kind.HTML:
             text = html_to_text(text)
         if not text or text.isspace():

@@ -248,3 +248,22 @@ def test_rows_of_several_lengths_are_refused() -> None:
     for call in (textkin.cosine_similarity, textkin.normalize, lambda rows: textkin.near_pairs(rows, 0.5)):
         with pytest.raises(InputError, match="differ in length"):
             call([[1.0], [1.0, 2.0]])
+
+
+def test_jobs_take_one_path_and_numbers_of_numpy(tmp_path: Path) -> None:
+    source = tmp_path / "t.jsonl"
+    source.write_text('{"text": "a"}\n{"text": "b"}\n')
+    options = textkin.BulkOptions(shard_rows=np.int64(1), columns=["text"][:0])  # type: ignore[arg-type]
+    assert textkin.embed_to_folder(source, tmp_path / "out", HashingModel(8), options).rows == 2
+    assert textkin.embed_to_store(str(source), tmp_path / "n.kin", HashingModel(8)).rows == 2
+    with pytest.raises(InputError, match="shard_rows must be a whole number"):
+        textkin.BulkOptions(shard_rows=1.5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="max_cost must be a number"):
+        textkin.Budget(max_cost="5")  # type: ignore[arg-type]
+
+
+def test_what_is_no_record_and_no_rule_is_refused(notes: Collection) -> None:
+    with pytest.raises(InputError, match="add takes texts"):
+        notes.index(["a text"])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="keep must be one of"):
+        notes.duplicates(keep=5)  # type: ignore[arg-type]

@@ -248,6 +248,8 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
 def _checked(records: Iterable[Record], seen: set[str]) -> Iterator[Record]:
     """Records made well-formed and checked; their ids go to ``seen``."""
     for record in records:
+        if not isinstance(record, Record):
+            raise InputError(f"index takes Records, not a {type(record).__name__}; add takes texts")
         clean = dataclasses.replace(
             record,
             id=well_formed(record.id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -9,10 +10,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 
+from textkin._arguments import is_one, number, strings, whole_number
 from textkin._progress import progress_of
 from textkin.duplicates.against import AgainstReport, find_known
 from textkin.duplicates.calibration import Calibration
@@ -295,15 +297,20 @@ class Collection:
         """Number of records (that satisfy ``where``), exact."""
         return self._store.count(condition(where))
 
-    def get(self, id: str) -> Record:
-        """The record with this id.
+    @overload
+    def get(self, id: str) -> Record: ...  # type: ignore[overload-overlap]
+    @overload
+    def get(self, id: Iterable[str]) -> list[Record]: ...
+    def get(self, id: str | Iterable[str]) -> Record | list[Record]:
+        """The record with this id; for several ids a list, in their order.
 
         Raises:
-            RecordNotFoundError: there is none.
+            RecordNotFoundError: there is none; names the first such id.
         """
         names = _listed(id)
         self._require(names)
-        return self._store.get(names)[0]
+        found = {record.id: record for record in self._store.get(list(dict.fromkeys(names)))}
+        return found[names[0]] if is_one(id) else [found[name] for name in names]
 
     def records(self, where: Where | None = None) -> Iterator[Record]:
         """All records (that satisfy ``where``) in the order of insertion."""
@@ -340,20 +347,42 @@ class Collection:
 
     # -- answering -----------------------------------------------------------------------------------------
 
-    def search(
+    @overload
+    def search(  # type: ignore[overload-overlap]
         self,
         query: str | None = None,
         k: int = 5,
         *,
         where: Where | None = None,
         threshold: float | None = None,
-        like: str | Sequence[str] = (),
-        unlike: str | Sequence[str] = (),
-    ) -> list[Hit]:
-        """The records nearest in meaning, best first; exact.
+        like: str | Iterable[str] = (),
+        unlike: str | Iterable[str] = (),
+    ) -> list[Hit]: ...
+    @overload
+    def search(
+        self,
+        query: Iterable[str],
+        k: int = 5,
+        *,
+        where: Where | None = None,
+        threshold: float | None = None,
+        like: str | Iterable[str] = (),
+        unlike: str | Iterable[str] = (),
+    ) -> list[list[Hit]]: ...
+    def search(
+        self,
+        query: str | Iterable[str] | None = None,
+        k: int = 5,
+        *,
+        where: Where | None = None,
+        threshold: float | None = None,
+        like: str | Iterable[str] = (),
+        unlike: str | Iterable[str] = (),
+    ) -> list[Hit] | list[list[Hit]]:
+        """The records nearest in meaning, best first; exact. Several queries give a list of hits each.
 
         Args:
-            query: what is looked for.
+            query: what is looked for; several are embedded together.
             k: how many at most.
             where: metadata filter: ``{"lang": "en", "year": {"$gte": 2020}}`` or ``lang = "en" and year >= 2020``.
             threshold: leave out lower scores.
@@ -368,59 +397,79 @@ class Collection:
         likes, unlikes = _listed(like), _listed(unlike)
         if query is None and not likes and not unlikes:
             raise InputError("nothing to search for: give a query, or ids in like or unlike")
-        sum_ = np.zeros(0)
-        if query is not None:
-            if not isinstance(query, str):
-                raise InputError(f"the query must be one text, not a {type(query).__name__}")
-            if not query.strip():
+        queries = [] if query is None else strings(query, "query")
+        for text in queries:
+            if not text.strip():
                 raise InputError("the query is empty; say what to look for")
-            sum_ = self._query_vector(query).astype(np.float64)
+        if query is not None and not queries:
+            return []
+        sums = self._query_vectors(queries).astype(np.float64) if queries else np.zeros((1, 1))
         for sign, ids in ((1.0, likes), (-1.0, unlikes)):
             if ids:
-                part = sign * self.vectors(ids).astype(np.float64).sum(axis=0)
-                sum_ = part if sum_.size == 0 else sum_ + part
-        return self._nearest(sum_, k, where, threshold, exclude={*likes, *unlikes})
+                sums = sums + sign * self.vectors(ids).astype(np.float64).sum(axis=0)
+        found = self._nearest(sums, k, where, threshold, [{*likes, *unlikes}] * len(sums))
+        return found[0] if query is None or is_one(query) else found
 
+    @overload
+    def similar(  # type: ignore[overload-overlap]
+        self, id_or_text: str, k: int = 5, *, where: Where | None = None, threshold: float | None = None
+    ) -> list[Hit]: ...
+    @overload
+    def similar(
+        self, id_or_text: Iterable[str], k: int = 5, *, where: Where | None = None, threshold: float | None = None
+    ) -> list[list[Hit]]: ...
     def similar(
         self,
-        id_or_text: str,
+        id_or_text: str | Iterable[str],
         k: int = 5,
         *,
         where: Where | None = None,
         threshold: float | None = None,
-    ) -> list[Hit]:
+    ) -> list[Hit] | list[list[Hit]]:
         """The records most similar to a record (without itself) or, where no record has this id, to a text.
 
         Whole records are compared, as in `duplicates`: a long one by the unit mean of its passages' vectors.
 
         Args:
-            id_or_text: an id of this collection, else a text.
+            id_or_text: an id of this collection, else a text; several give a list of hits each.
             k: how many at most.
             where: metadata filter, as in `search`.
             threshold: leave out lower scores.
         """
-        if id_or_text in self:
-            own = well_formed(id_or_text)
-            self._require_readable(f"the record {own!r},", self.get(own).text)
-            return self._nearest(self.vectors(own)[0], k, where, threshold, {own}, whole=True)
-        return self.similar_to_text(id_or_text, k, where=where, threshold=threshold)
+        given = _listed(id_or_text, "text")
+        known = self._store.digests(list(dict.fromkeys(given)))
+        own = [{text} if text in known else set() for text in given]
+        if not given:
+            return []
+        for text in known:
+            self._require_readable(f"the record {text!r},", self.get(text).text)
+        fresh = iter(self._text_vectors([text for text in given if text not in known]))
+        stored = iter(self.vectors([text for text in given if text in known]))
+        rows = np.stack([next(stored) if text in known else next(fresh) for text in given])
+        found = self._nearest(rows, k, where, threshold, own, whole=True)
+        return found[0] if is_one(id_or_text) else found
 
-    def similar_to_text(
+    @overload
+    def similar_to_text(  # type: ignore[overload-overlap]
         self, text: str, k: int = 5, *, where: Where | None = None, threshold: float | None = None
-    ) -> list[Hit]:
-        """As `similar`, with a text that is no id."""
-        if not text.strip():
-            raise InputError("the text is empty; give an id of this collection or a text")
-        self._require_filled()
-        with self.spend.counting():
-            model = self._model.get()
-            self._require_readable("the text", text)
-            embedded = embed_records(model, [Record(id="text", text=well_formed(text))], self._ledger())
-        for reason in embedded.failed.values():
-            raise InputError(f"the text can't be embedded: {reason}")
-        return self._nearest(
-            record_vectors(embedded.records, embedded.vectors)[0], k, where, threshold, set(), whole=True
-        )
+    ) -> list[Hit]: ...
+    @overload
+    def similar_to_text(
+        self, text: Iterable[str], k: int = 5, *, where: Where | None = None, threshold: float | None = None
+    ) -> list[list[Hit]]: ...
+    def similar_to_text(
+        self,
+        text: str | Iterable[str],
+        k: int = 5,
+        *,
+        where: Where | None = None,
+        threshold: float | None = None,
+    ) -> list[Hit] | list[list[Hit]]:
+        """As `similar`, with texts that are no ids."""
+        texts = _listed(text, "text")
+        rows = self._text_vectors(texts)
+        found = self._nearest(rows, k, where, threshold, [set() for _ in texts], whole=True) if texts else []
+        return found[0] if is_one(text) else found
 
     def duplicates(
         self,
@@ -456,9 +505,9 @@ class Collection:
                 the recall measured on these records.
             progress: called with (parts done, parts in all).
         """
+        level: Threshold = threshold if isinstance(threshold, str) else number(threshold, "threshold")
         records, vectors = self._all(where)
         chosen, values, rule = field_values(records, keep, date_field)
-        level = threshold
         if level == "auto":
             # What belongs to the collection is found on all of it.
             whole = self._calibrated(records, vectors) if where is None else self.calibrated()
@@ -502,18 +551,19 @@ class Collection:
             InputError: the collection is empty, or a text can't be embedded.
         """
         self._require_filled()
-        given = [texts] if isinstance(texts, str) else list(texts)
-        new = [one for one in given if isinstance(one, Record)]
+        given: Any = list(texts) if isinstance(texts, list | tuple | Iterator) else texts
+        new = [one for one in given if isinstance(one, Record)] if isinstance(given, list) else []
         if not new:
-            new = text_records([one for one in given if isinstance(one, str)], ids, None)
-        if len(new) < len(given):
+            new = text_records(given, ids, None)
+        elif len(new) < len(given):
             raise InputError("give either texts or records, not both and nothing else")
         with self.spend.counting():
             done = embed_records(self._model.get(), new, self._ledger(), progress)
         for name, reason in done.failed.items():
             raise InputError(f"{name!r} can't be embedded: {reason}")
         records, vectors = self._all(None)
-        level = self._calibrated(records, vectors).threshold if threshold == "auto" else threshold
+        level: Threshold = threshold if isinstance(threshold, str) else number(threshold, "threshold")
+        level = self._calibrated(records, vectors).threshold if level == "auto" else level
         fresh = record_vectors(done.records, done.vectors)
         return find_known(
             (*_ids_and_texts(done.records), fresh),
@@ -571,6 +621,7 @@ class Collection:
         Raises:
             InputError: too few records, or labels that can't be used.
         """
+        copies = whole_number(copies, "copies", 0)
         records, vectors = self._all(None)
         pairs: list[LabelledPair] | None = None
         if isinstance(labels, (str, Path)):
@@ -613,6 +664,7 @@ class Collection:
             where: only among the records that satisfy it.
             progress: called with (records done, records in all).
         """
+        k, neighbours = whole_number(k, "k", 1), whole_number(neighbours, "neighbours", 1)
         records, vectors = self._all(where)
         return find_outliers(*_ids_and_texts(records), vectors, k=k, neighbours=neighbours, progress=progress)
 
@@ -628,7 +680,8 @@ class Collection:
             seed: of their choice.
             progress: called with (records read, records in all).
         """
-        return measure_recall(self._store, k, sample, seed, progress)
+        k, sample = whole_number(k, "k", 1), whole_number(sample, "sample", 1)
+        return measure_recall(self._store, k, sample, whole_number(seed, "seed"), progress)
 
     def clusters(self, count: int | None = None, *, where: Where | None = None, seed: int = 0) -> list[Cluster]:
         """Groups of related records with the words that set each apart, the largest first.
@@ -641,8 +694,9 @@ class Collection:
         Raises:
             MissingDependencyError: scikit-learn is not installed (``textkin[clusters]``).
         """
+        wanted = None if count is None else whole_number(count, "count")
         records, vectors = self._all(where)
-        return find_clusters(*_ids_and_texts(records), vectors, count, seed)
+        return find_clusters(*_ids_and_texts(records), vectors, wanted, whole_number(seed, "seed"))
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -697,51 +751,77 @@ class Collection:
         """
         return self._model.reader().unreadable([well_formed(text) for text in texts])
 
-    def _query_vector(self, query: str) -> Any:
+    def _text_vectors(self, texts: Sequence[str]) -> Matrix:
+        """One vector a text, as of a record of it."""
+        for text in texts:
+            if not text.strip():
+                raise InputError("the text is empty; give an id of this collection or a text")
+        if not texts:
+            return self._no_vectors()
+        self._require_filled()
+        records = [Record(id=f"text {number}", text=well_formed(text)) for number, text in enumerate(texts)]
+        with self.spend.counting():
+            model = self._model.get()
+            for text in texts:
+                self._require_readable("the text", text)
+            embedded = embed_records(model, records, self._ledger())
+        for reason in embedded.failed.values():
+            raise InputError(f"the text can't be embedded: {reason}")
+        return record_vectors(embedded.records, embedded.vectors)
+
+    def _query_vectors(self, queries: Sequence[str]) -> Matrix:
         self._require_filled()
         with self.spend.counting():
             model = self._model.get()
-            self._require_readable("the query", query)
-            result = self._embed_query(model, query)
-        for reason in result.failed.values():
-            raise InputError(f"the query can't be embedded: {reason}")
+            for query in queries:
+                self._require_readable("the query", query)
+            result = self._embed_queries(model, queries)
+        for row, reason in result.failed.items():
+            raise InputError(f"the query {queries[row]!r:.80} can't be embedded: {reason}")
         if result.truncated:
+            which = (
+                "the query is" if len(queries) == 1 else f"{len(result.truncated)} of {len(queries)} queries are"
+            )
             warnings.warn(
-                f"the query is longer than the {model.info.max_tokens} tokens that {model.info.name} reads; "
-                "only its beginning counts",
+                f"{which} longer than the {model.info.max_tokens} tokens that {model.info.name} reads; "
+                "only the beginning counts",
                 TruncationWarning,
                 stacklevel=3,
             )
-        return result.vectors[0]
+        return result.vectors
 
-    def _embed_query(self, model: Model, query: str) -> LedgerResult:
+    def _embed_queries(self, model: Model, queries: Sequence[str]) -> LedgerResult:
         """A query needs no place in the ledger: where there is none to be had, it is embedded without."""
         try:
-            return embed(model, [query], "query", self._ledger())
+            return embed(model, queries, "query", self._ledger())
         except ReadOnlyError:
-            return embed(model, [query], "query", None)
+            return embed(model, queries, "query", None)
         except StoreError as error:
             warnings.warn(f"the query was embedded without the ledger: {error}", LedgerWarning, stacklevel=5)
-            return embed(model, [query], "query", None)
+            return embed(model, queries, "query", None)
 
     def _nearest(
         self,
-        vector: Any,
+        vectors: Any,
         k: int,
         where: Where | None,
         threshold: float | None,
-        exclude: set[str],
+        exclude: Sequence[set[str]],
         *,
         whole: bool = False,
-    ) -> list[Hit]:
-        if not isinstance(k, int) or k < 1:
-            raise InputError(f"k must be a whole number of at least 1, not {k!r}")
-        unit = np.ascontiguousarray(normalize(vector[None, :]), dtype=np.float32)
-        if not unit.any():
+    ) -> list[list[Hit]]:
+        """Hits of each row, without the ids that are excluded there."""
+        k = whole_number(k, "k", 1)
+        least = -math.inf if threshold is None else number(threshold, "threshold")
+        unit = np.ascontiguousarray(normalize(vectors), dtype=np.float32)
+        if not unit.any(axis=1).all():
             raise InputError("what is to be like and unlike cancels out; there is nothing left to search for")
-        hits = self._store.search(unit, k + len(exclude), condition(where), whole=whole)[0]
-        kept = [hit for hit in hits if hit.id not in exclude and (threshold is None or hit.score >= threshold)]
-        return kept[:k]
+        most = k + max(map(len, exclude), default=0)
+        found = self._store.search(unit, most, condition(where), whole=whole)
+        return [
+            [hit for hit in hits if hit.id not in left_out and hit.score >= least][:k]
+            for hits, left_out in zip(found, exclude, strict=True)
+        ]
 
     def _require(self, ids: Sequence[str]) -> None:
         known = self._store.digests(ids)
@@ -758,8 +838,8 @@ class Collection:
             )
 
 
-def _listed(ids: str | Iterable[str]) -> list[str]:
-    return [well_formed(one) for one in ([ids] if isinstance(ids, str) else ids)]
+def _listed(given: str | Iterable[str], what: str = "id") -> list[str]:
+    return [well_formed(one) for one in strings(given, what)]
 
 
 def _ids_and_texts(records: Sequence[Record]) -> tuple[list[str], list[str]]:

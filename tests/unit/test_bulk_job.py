@@ -72,6 +72,49 @@ def embed(source: Path, out: Path, model: HashingModel | None = None, **options:
     return embed_to_folder([source], out, model or Asked(), BulkOptions(**options))
 
 
+def test_all_columns_are_kept_also_those_named_like_the_output_s_own(tmp_path: Path) -> None:
+    items = [
+        {"key": f"k{n}", "body": f"text {n}", "id": n, "text": f"other {n}", "vector": [0.5, n], "truncated": "no",
+         "input_id": f"i{n}"}
+        for n in range(30)
+    ]  # fmt: skip
+    source = write(tmp_path / "a.jsonl", items)
+    read = ReadOptions(id_column="key", text_column="body")
+    report = embed(source, tmp_path / "out", columns=("*",), read=read, shard_rows=10)
+    assert report.rows == 30
+    found = table_of(tmp_path / "out")
+    assert found["id"].to_pylist() == [item["key"] for item in items]
+    assert found["text"].to_pylist() == [item["body"] for item in items]
+    assert found["input_input_id"].to_pylist() == [item["id"] for item in items]
+    assert found["input_text"].to_pylist() == [item["text"] for item in items]
+    assert [json.loads(vector) for vector in found["input_vector"].to_pylist()] == [
+        item["vector"] for item in items
+    ]
+    assert found["input_truncated"].to_pylist() == ["no"] * 30
+    assert found["input_id"].to_pylist() == [item["input_id"] for item in items]
+    # Going on finds the same columns under the same names.
+    next((tmp_path / "out").glob("*.parquet")).unlink()
+    embed(source, tmp_path / "out", columns=("*",), read=read, shard_rows=10, resume=True)
+    assert table_of(tmp_path / "out").equals(found)
+    with pytest.raises(InputError, match=r"'vector'.*input_vector"):
+        embed(source, tmp_path / "no", columns=("vector",), read=read)
+    pq.write_table(pa.table({"text": ["a"], "vector": [[1.0, 2.0]], "truncated": [7]}), tmp_path / "b.parquet")
+    embed(tmp_path / "b.parquet", tmp_path / "own", columns=("*",), read=ReadOptions())
+    own = table_of(tmp_path / "own")
+    assert (own["input_vector"].to_pylist(), own["input_truncated"].to_pylist()) == ([[1.0, 2.0]], [7])
+
+
+def test_lists_reach_a_collection_as_lists(tmp_path: Path) -> None:
+    items = [{"id": 5, "text": "a", "tags": ["x", 1]}, {"id": 6, "text": "b", "tags": None}]
+    source = write(tmp_path / "a.jsonl", items)
+    options = BulkOptions(columns=("*",), shard_rows=10)
+    assert embed_to_store([source], tmp_path / "n.kin", Asked(), options).rows == 2
+    store = open_store(tmp_path / "n.kin", create=False)
+    records = [record for batch in store.scan() for record in batch]
+    store.close()
+    assert [record.metadata for record in records] == [{"id": 5, "tags": ["x", 1]}, {"id": 6, "tags": None}]
+
+
 def test_rows_columns_and_vectors_are_those_of_the_input(tmp_path: Path) -> None:
     items = rows(250)
     report = embed(write(tmp_path / "a.jsonl", items), tmp_path / "out", columns=("n", "half"))

@@ -376,3 +376,71 @@ def test_an_empty_collection_says_so(filled: Run) -> None:
         assert found(done) == []
         assert done.stderr.startswith("n.kin has no records yet")
         filled(*command, "--where", "year >", code=2)
+
+
+def test_programs_get_all_records(run: Run) -> None:
+    run("index", "-", "--to", "n.kin", "--model", "hashing", stdin="".join(f"text {n}\n" for n in range(30)))
+    assert len(ids(run("list", "n.kin", "--json"))) == 30
+    assert len(run("list", "n.kin", "--jsonl").stdout.splitlines()) == 30
+    assert len(run("list", "n.kin", "--csv").stdout.splitlines()) == 31
+    table = run("list", "n.kin")
+    assert len(table.stdout.splitlines()) == 21
+    assert "1 to 20 of 30 records" in table.stderr
+    some = run("list", "n.kin", "--jsonl", "--limit", "3")
+    assert len(some.stdout.splitlines()) == 3
+    assert "1 to 3 of 30 records" in some.stderr
+    assert run("list", "n.kin", "--json").stderr == ""
+
+
+def test_ids_and_texts_that_begin_with_a_dash_are_typed_as_they_are(run: Run) -> None:
+    run("index", "-", "--to", "n.kin", "--model", "hashing", stdin="alpha\nbeta\ngamma\n")
+    assert found(run("show", "n.kin", "-:1", "-:3", "--json"))[1]["text"] == "gamma"
+    assert len(ids(run("similar", "n.kin", "-k", "1", "-:1", "--json"))) == 1
+    assert len(ids(run("similar", "n.kin", "-:1", "-k1", "--json"))) == 1
+    assert "-:2" not in ids(run("search", "n.kin", "--like", "-:2", "--json"))
+    assert ids(run("search", "n.kin", "-5 degrees", "-k1", "--json"))
+    assert found(run("remove", "n.kin", "-:1", "-:2", "--json"))["removed"] == 2
+    run("add", "n.kin", "- a point of a list", "-5 degrees", "--id", "-x.1", "--id", "--y")
+    assert found(run("show", "n.kin", "-x.1", "--json"))[0]["text"] == "- a point of a list"
+    assert found(run("show", "n.kin", "--json", "--", "--y"))[0]["text"] == "-5 degrees"
+    for wrong in ("--y", "-j", "-y"):
+        assert f"-- {wrong}" in run("show", "n.kin", wrong, code=2).stderr
+    assert "--json" in run("show", "n.kin", "--josn", code=2).stderr
+    Path("-notes").write_text("a file called like an option")
+    Path("-t.csv").write_text("text\nin a table\n")
+    run("index", ".", "--to", "f.kin", "--model", "hashing", "--exclude", "n.kin")
+    for name in ids(run("list", "f.kin", "--json")):
+        assert found(run("show", "f.kin", name, "--json"))[0]["id"] == name
+
+
+def test_lists_in_metadata_are_filtered_by_contains(run: Run) -> None:
+    rows = [{"text": "one", "tags": ["a", "b"]}, {"text": "two", "tags": []}, {"text": "three", "tags": "ab"}]
+    Path("t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run("index", "t.jsonl", "--to", "n.kin", "--model", "hashing")
+    assert [row["metadata"]["tags"] for row in found(run("list", "n.kin", "--json"))] == [["a", "b"], [], "ab"]
+    where = ("--where", 'tags contains "a"')
+    assert ids(run("list", "n.kin", *where, "--json")) == ["t.jsonl:1", "t.jsonl:3"]
+    assert ids(run("search", "n.kin", "x", "--where", 'tags not contains "a"', "--json")) == ["t.jsonl:2"]
+    assert '["a", "b"]' in run("list", "n.kin", "--csv", *where).stdout.replace('""', '"')
+    assert "contains looks into lists" in run("search", "n.kin", "x", "--where", "tags = 5").stderr
+
+
+def test_a_table_is_not_added_line_by_line(run: Run) -> None:
+    for content in ('[\n {"text": "a"}\n]\n', '{"text": "a"}\n', "id,text\n1,a\n"):
+        assert "textkin index -" in run("add", "n.kin", "--model", "hashing", stdin=content, code=2).stderr
+    assert "a PDF" in run("add", "n.kin", "--model", "hashing", stdin=b"%PDF-1.4\n", code=2).stderr
+    assert not Path("n.kin").exists()
+
+
+def test_options_of_columns_hold_for_stdin(run: Run) -> None:
+    stdin = 'key,words,n\nx,"alpha, beta",1\ny,gamma,2\n'
+    index = ("index", "-", "--model", "hashing", "--to")
+    run(*index, "n.kin", "--id-column", "key", "--text-column", "words", stdin=stdin)
+    assert [(row["id"], row["text"]) for row in found(run("list", "n.kin", "--json"))] == [
+        ("x", "alpha, beta"),
+        ("y", "gamma"),
+    ]
+    assert (
+        "stdin has no column 'text'" in run(*index, "m.kin", "--text-column", "text", stdin=stdin, code=2).stderr
+    )
+    assert found(run(*index, "l.kin", "--stdin-format", "lines", "--json", stdin=stdin))["added"] == 3

@@ -57,6 +57,20 @@ def test_kept_records_have_all_their_fields(run: Run) -> None:
     assert not list(Path().glob("*.new"))
 
 
+def test_what_is_written_is_strict_json(run: Run) -> None:
+    Path("n.jsonl").write_text('{"text": "a", "x": NaN, "y": [-Infinity, 1], "z": {"deep": NaN}}\n')
+    run("duplicates", "n.jsonl", "--model", "hashing", "-o", "kept.jsonl")
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    (row,) = (json.loads(line, parse_constant=refuse) for line in Path("kept.jsonl").read_text().splitlines())
+    assert row == {"text": "a", "x": None, "y": [None, 1], "z": {"deep": None}}
+    run("duplicates", "n.jsonl", "--model", "hashing", "-o", "kept.csv")
+    with Path("kept.csv").open(newline="") as file:
+        assert [row["y"] for row in csv.DictReader(file)] == ["[null,1]"]
+
+
 def test_a_file_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
     def rows() -> Iterator[dict[str, Any]]:
         yield {"id": "a"}

@@ -173,7 +173,7 @@ def test_a_ledger_of_ones_own(tmp_path: Path) -> None:
         ({"texts": ["a", "b"], "ids": ["x", "x"]}, "'x' came twice"),
         ({"texts": ["a"], "ids": [""]}, "empty id"),
         ({"texts": ["a"], "ids": [7]}, "id number 0 is a int"),
-        ({"texts": ["a"], "metadata": [{"x": [1]}]}, "x is a list"),
+        ({"texts": ["a"], "metadata": [{"x": [[1]]}]}, "x, item 0 is a list"),
         ({"texts": ["a"], "metadata": [{"x": float("nan")}]}, "x is nan"),
         ({"texts": ["a"], "metadata": [{"x": 2**63}]}, "64 bits"),
         ({"texts": ["a"], "metadata": [{3: 1}]}, "field names"),
@@ -540,13 +540,6 @@ def test_empty_standard_input_wipes_nothing(tmp_path: Path) -> None:
         assert notes.count() == 2
 
 
-def test_wrong_kinds_of_arguments_are_named(notes: textkin.Collection) -> None:
-    with pytest.raises(InputError, match="texts is a mapping"):
-        notes.add({"text": "hello", "id": "z"})
-    with pytest.raises(InputError, match="the query must be one text, not a list"):
-        notes.search(["refunds"])  # type: ignore[arg-type]
-
-
 def test_arguments_of_a_wrong_kind_are_named(tmp_path: Path) -> None:
     class Table:
         columns = ("text",)
@@ -555,7 +548,7 @@ def test_arguments_of_a_wrong_kind_are_named(tmp_path: Path) -> None:
             return iter(self.columns)
 
     with textkin.Collection(tmp_path / "n.kin", model="hashing") as notes:
-        with pytest.raises(InputError, match="is a table; give one of its columns"):
+        with pytest.raises(InputError, match=r"a table.*give one of its columns"):
             notes.add(Table())
         notes.add(["a"])
         with pytest.raises(InputError, match=r"whole number.*2\.5"):

@@ -51,6 +51,7 @@ def contents() -> dict[str, bytes]:
         "wide.csv": CSV.decode().encode("utf-16"),
         "wide.jsonl": JSONL.decode().encode("utf-16"),
         "semi.csv": b"titel;text\na;alpha\nb;beta\n",
+        "n.csv": b"words,n\nalpha beta,1\ngamma delta,20\n",
         "broken.jsonl": b'{"text": "al\n{"text": "beta"}\n{"text": "gamma"}\n',
     }
 
@@ -80,6 +81,9 @@ def test_columns_that_are_named_are_taken() -> None:
     assert [one.text for one in piped(b"word\none\ntwo\n", text_column="word")] == ["one", "two"]
     (record,) = piped(b"k,words\n7,one\n", bulk=True, columns=None)
     assert dict(record.metadata) == {"k": 7}
+    assert [one.text for one in piped(b"one\ntwo\n", bulk=True, columns=None)] == ["one", "two"]
+    with pytest.raises(InputError, match="can't tell which column"):
+        piped(b"one, two\nthree, four\n", bulk=True, columns=None)
     with pytest.raises(InputError, match=r"stdin has no column 'text' \(--text-column\).*'one'"):
         piped(b"one\ntwo\n", text_column="text")
     with pytest.raises(InputError, match="stdin has no column 'key'"):
@@ -97,6 +101,9 @@ def test_plain_lines_stay_lines() -> None:
         b"[1] one\n",
         b'["quoted"] one\ntwo\n',
         b"{not json\nat all\n",
+        b"1,2\n3,4\n5,6\n",
+        b"cat,dog\nfish,bird\nant,bee\n",
+        b"In 2020, 5\nIn 2021, 6\nIn 2022, 7\n",
         b"{1} a\n",
         b'"text"\n',
         b"text\nalpha\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from typing import Any
@@ -24,6 +25,8 @@ from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_row, tell_losses
 from textkin.errors import InputError
 from textkin.text.csv_table import typed
+from textkin.text.options import ReadOptions, ignore_note
+from textkin.text.standard_input import LINES, standard_input
 
 
 @click.command(cls=TextCommand)
@@ -64,7 +67,7 @@ def add(
     grep -h TODO src/*.py | textkin add notes.kin
     """
     metadata = _metadata(meta, meta_json)
-    many = _lines() if texts in ((), ("-",)) else list(texts)
+    many = _lines(place) if texts in ((), ("-",)) else list(texts)
     for number, text in enumerate(many, 1):
         if not text.strip():
             raise InputError(f"TEXT {number} is empty; expected words to add")
@@ -89,7 +92,7 @@ def add(
             say(line)
 
 
-def _lines() -> list[str]:
+def _lines(place: str) -> list[str]:
     """The lines of standard input that hold more than white space.
 
     Raises:
@@ -98,6 +101,13 @@ def _lines() -> list[str]:
     if sys.stdin.isatty():
         raise InputError("no text; give TEXT arguments, or pipe texts in, a line each")
     data = sys.stdin.buffer.read()
+    if data.strip():
+        with standard_input(io.BytesIO(data), ReadOptions(), ignore_note) as given:
+            if given.form != LINES:
+                raise InputError(
+                    f"standard input is {given.form.upper()}, not a text a line; textkin index - --to {place} "
+                    "reads it, and takes each line as a text with --stdin-format lines"
+                )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

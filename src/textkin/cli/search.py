@@ -77,8 +77,8 @@ def search(
     textkin search notes.kin "opening hours" --where 'lang = "en" and year >= 2020'
     textkin search notes.kin --like a1 --like b7 --unlike c3
 
-    --where compares fields with = != < <= > >=, in ("a", "b"), not in (...), is null and is not null,
-    joined by and, or, not and brackets. Texts are in quotes, numbers bare; 5 is never "5". A
+    --where compares fields with = != < <= > >=, in ("a", "b"), not in (...), contains, is null and is not
+    null, joined by and, or, not and brackets. Texts are in quotes, numbers bare; 5 is never "5". A
     comparison with a missing field is false, so != and not in are true of it. A field with blanks
     or signs goes in `backticks`.
     """

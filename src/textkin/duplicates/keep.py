@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias, get_args
 
@@ -102,6 +102,10 @@ def keep_order(
     """
     count = len(ids)
     if not isinstance(keep, str):
+        if not callable(keep) and not isinstance(keep, Iterable):
+            raise InputError(
+                f"keep must be a rule ({', '.join(RULES)}), a field, a function or numbers, not {keep!r}"
+            )
         values = [keep(record) for record in ids] if callable(keep) else list(keep)
         return _highest_first(
             [_number(value, record) for value, record in zip(values, _same(values, ids), strict=True)],

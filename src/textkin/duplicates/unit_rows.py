@@ -70,7 +70,10 @@ def unit_rows(vectors: npt.ArrayLike, name: str = "vectors") -> UnitRows:
     Raises:
         InputError: not a matrix of numbers, or NaN or infinity in a row.
     """
-    source = vectors if isinstance(vectors, np.ndarray) else np.asarray(vectors)
+    try:
+        source = vectors if isinstance(vectors, np.ndarray) else np.asarray(vectors)
+    except ValueError as error:
+        raise InputError(f"{name} must be a matrix (n, d), but its rows differ in length") from error
     if source.ndim != 2:
         raise InputError(f"{name} must be a matrix (n, d), not of shape {source.shape}")
     if source.dtype.kind not in "fiub":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 
+from textkin._arguments import strings
 from textkin.errors import InputError
 from textkin.text.digest import text_digest, well_formed
 from textkin.types import Metadata, Record
@@ -24,32 +25,31 @@ def text_records(
     Raises:
         InputError: lengths that differ, a text or an id that is no str.
     """
-    if isinstance(texts, Mapping):
-        raise InputError("texts is a mapping; give its texts as a list, and ids= and metadata= beside it")
-    if hasattr(texts, "columns"):
-        raise InputError("texts is a table; give one of its columns, e.g. table['text'], and metadata= beside it")
-    many = [texts] if isinstance(texts, str) else list(texts)
-    _check_strings(many, "text")
-    names = _default_ids(many) if ids is None else [ids] if isinstance(ids, str) else list(ids)
+    many = strings(texts)
+    names = _default_ids(many) if ids is None else strings(ids, "id")
     facts = _one_each(metadata, len(many))
     for what, given in (("ids", names), ("metadata", facts)):
         if len(given) != len(many):
             raise InputError(f"{len(many)} texts but {len(given)} {what}; give one each")
-    _check_strings(names, "id")
     return [Record(id=name, text=text, metadata=fact) for name, text, fact in zip(names, many, facts, strict=True)]
-
-
-def _check_strings(values: Sequence[object], what: str) -> None:
-    for number, value in enumerate(values):
-        if not isinstance(value, str):
-            raise InputError(f"{what} number {number} is a {type(value).__name__}, not a str: {value!r:.80}")
 
 
 def _one_each(metadata: Metadata | Iterable[Metadata] | None, count: int) -> list[Metadata]:
     if metadata is None:
         return [{}] * count
     if isinstance(metadata, Mapping):
+        for field, value in metadata.items():
+            if count > 1 and not isinstance(value, str) and isinstance(value, Sized) and len(value) == count:
+                raise InputError(
+                    f"metadata is one mapping for all {count} texts, and its {field} has {count} values: give a "
+                    f"list with one mapping a text, e.g. [{{{field!r}: value}} for value in ...]; for the same "
+                    f"list in each record [metadata] * {count}"
+                )
         return [metadata] * count
+    if isinstance(metadata, str) or hasattr(metadata, "columns"):
+        raise InputError(
+            f"metadata is a {type(metadata).__name__}; give one mapping a text, e.g. table.to_dict('records')"
+        )
     return list(metadata)
 
 

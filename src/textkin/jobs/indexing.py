@@ -6,13 +6,10 @@ import dataclasses
 import datetime
 import math
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from textkin.errors import InputError
 from textkin.jobs.embedding import embed_records
@@ -20,6 +17,7 @@ from textkin.ledger import Ledger
 from textkin.text.digest import record_digest, well_formed
 from textkin.text.options import Skipped
 from textkin.types import MetadataValue, Model, Progress, Record, Scalar, Store
+from textkin.where.conditions import plain
 
 _BATCH_RECORDS = 256
 _BATCH_CHARACTERS = 300_000
@@ -254,6 +252,8 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
 def _checked(records: Iterable[Record], seen: set[str]) -> Iterator[Record]:
     """Records made well-formed and checked; their ids go to ``seen``."""
     for record in records:
+        if not isinstance(record, Record):
+            raise InputError(f"index takes Records, not a {type(record).__name__}; add takes texts")
         clean = dataclasses.replace(
             record,
             id=well_formed(record.id),
@@ -292,10 +292,10 @@ def clean_metadata(owner: str, metadata: Any) -> dict[str, MetadataValue]:
 
 def _clean_value(what: str, value: Any) -> Scalar:
     """One value, with the cure for what has no single obvious form."""
-    if isinstance(value, np.datetime64):
-        value = None if np.isnat(value) else np.datetime_as_string(value)
-    elif isinstance(value, np.generic) or getattr(value, "ndim", None) == 0:
-        value = value.item()
+    moment = isinstance(value, datetime.date) or getattr(getattr(value, "dtype", None), "kind", "") == "M"
+    if moment and value != value:
+        raise InputError(f"{what} is {value}; use None for a missing date")
+    value = plain(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -308,12 +308,6 @@ def _clean_value(what: str, value: Any) -> Scalar:
         if not math.isfinite(value):
             raise InputError(f"{what} is {value}; use None for a missing number")
         return value
-    if isinstance(value, datetime.date | datetime.time):
-        if value != value:
-            raise InputError(f"{what} is {value}; use None for a missing date")
-        return value.isoformat()
-    if isinstance(value, uuid.UUID):
-        return str(value)
     kind = type(value).__name__
     cure = _CURES.get(kind, "keep it as a string: str(value)")
     raise InputError(

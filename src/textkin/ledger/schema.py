@@ -94,6 +94,7 @@ def limit_checksum(value: object) -> int:
     """Of the size that was set."""
     return zlib.crc32(b"%d" % value) if isinstance(value, int) else IMPOSSIBLE
 
+
 _CLAIMS = """
 CREATE TABLE claimants (                       -- open ledgers of processes that embed
     lock TEXT PRIMARY KEY,                     -- name of a file beside this one, locked while its process lives

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import overload
 
+from textkin._arguments import is_one, strings
 from textkin._progress import bar
 from textkin.errors import InputError
 from textkin.types import Embedded, Matrix, Model, ModelInfo, Progress, Role, Vector
@@ -89,7 +90,7 @@ class EmbeddingModel:
         """Turn texts into unit vectors.
 
         Args:
-            texts: one text, or a sequence of them.
+            texts: one text, or many: a list, a generator, a NumPy array of strings, a column of pandas.
             role: ``query`` for what is searched with; differs only for models trained so.
             batch_size: accepted for habit's sake. Batches are cut by tokens; it changes no vector and no speed.
             show_progress_bar: a bar on stderr.
@@ -118,10 +119,7 @@ class EmbeddingModel:
                 f"textkin keeps unit rows, and {self.info.name} does not give them by itself, so "
                 "normalize_embeddings=False can't be kept; leave it out"
             )
-        single = isinstance(texts, str)
-        if not isinstance(texts, Iterable):
-            raise InputError(f"texts must be one str or a sequence of them, not a {type(texts).__name__}")
-        checked = _checked([texts] if isinstance(texts, str) else list(texts))
+        checked = strings(texts)
         if show_progress_bar and progress is None:
             with bar("encoding") as shown:
                 embedded = self._model.embed(checked, role, shown)
@@ -135,7 +133,7 @@ class EmbeddingModel:
                 "or use a Collection, which sets it aside"
             )
         _warn_truncated(embedded.truncated, len(checked), self.info)
-        return embedded.vectors[0] if single else embedded.vectors
+        return embedded.vectors[0] if is_one(texts) else embedded.vectors
 
     def encode_query(self, texts: str | Sequence[str]) -> Matrix | Vector:
         """`encode` with ``role="query"``."""
@@ -147,11 +145,11 @@ class EmbeddingModel:
 
     def embed(self, texts: Sequence[str], role: Role = "document", progress: Progress | None = None) -> Embedded:
         """Vectors with token counts and the rows that were cut: what textkin itself calls."""
-        return self._model.embed(texts, role, progress)
+        return self._model.embed(_several(texts), role, progress)
 
     def count_tokens(self, texts: Sequence[str], role: Role = "document") -> list[int]:
         """Tokens of each text, special tokens included, before any cut."""
-        return self._model.count_tokens(texts, role)
+        return self._model.count_tokens(_several(texts), role)
 
 
 def _warn_truncated(rows: Sequence[int], total: int, info: ModelInfo) -> None:
@@ -167,8 +165,8 @@ def _warn_truncated(rows: Sequence[int], total: int, info: ModelInfo) -> None:
     )
 
 
-def _checked(texts: Sequence[str]) -> Sequence[str]:
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"text number {number} is a {type(text).__name__}, not a str: {text!r:.80}")
-    return texts
+def _several(texts: Sequence[str]) -> Sequence[str]:
+    """Refuse one text, whose letters would be taken for texts, and what `strings` refuses."""
+    if is_one(texts):
+        raise InputError("expected a list of texts, not one str; give [text], or use encode")
+    return strings(texts)

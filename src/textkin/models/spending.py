@@ -6,7 +6,6 @@ it, so nothing between a command and a request has to hand it on.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
+from textkin._arguments import number
 from textkin._places import models_file
 from textkin.errors import BudgetError, InputError
 from textkin.models.providers.hosted import price_of
@@ -42,7 +42,7 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("max_cost", "max_tokens", "price"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
+            if value is not None and number(value, name) < 0:
                 raise InputError(f"{name} must be 0 or more, not {value}")
 
 

@@ -49,6 +49,13 @@ class ReadOptions:
     bulk: bool = False
     stdin_format: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("include", "exclude", "columns"):
+            given = getattr(self, name)
+            if given is not None:
+                # One pattern or column given as a str is one, not its letters.
+                object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+
     @property
     def text_columns(self) -> tuple[str, ...]:
         """The chosen text columns; empty when they are to be found."""

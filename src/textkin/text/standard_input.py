@@ -42,7 +42,8 @@ _PARQUET: Final = b"PAR1"
 _HEAD: Final = 65_536
 _LOOK: Final = 20
 """Lines that are looked at to tell a table from texts."""
-_COLUMN: Final = re.compile(r"[\w.-]+( [\w.-]+){0,3}")
+_COLUMN: Final = re.compile(r"[^\W\d][\w.-]*( [\w.-]+){0,3}")
+_NUMBER: Final = re.compile(r"\s*[-+]?[0-9]+([.,][0-9]+)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,9 @@ def standard_input(stream: BinaryIO | None, options: ReadOptions, on_note: OnNot
     """Tell what a stream holds: the same bytes mean what they mean in a file.
 
     gzip and zstd are decompressed; Parquet, JSON (a list, an object) and JSON Lines are known by what they begin
-    with. Anything else is CSV or TSV where columns are asked for, or where the first line names columns, a usual
-    text column among them, and the next lines have as many fields; else a text a line. What is no text is refused.
+    with. Anything else is CSV or TSV where columns are asked for, or where the first line can name columns (a
+    usual text column is among them, or one that holds only numbers) and the next lines have as many fields; else a
+    text a line. What is no text is refused.
 
     Args:
         stream: None reads the process's own.
@@ -297,7 +299,7 @@ def _form(ahead: _Ahead, packing: Packing | None, options: ReadOptions) -> str:
     first = next((text for text in texts if text), None)
     if first is None:
         raise InputError("nothing came through stdin; pipe texts to it, a line each, or JSON Lines")
-    return _json_form(first, texts) or _table_form(first, texts, asked=_columns_asked(options)) or LINES
+    return _json_form(first, texts) or _table_form(first, texts, options) or LINES
 
 
 def _decoded(line: bytes, options: ReadOptions) -> str:
@@ -335,22 +337,24 @@ def _is_object(line: str) -> bool:
 
 
 def _columns_asked(options: ReadOptions) -> bool:
-    every = options.bulk and options.columns is None
-    return bool(options.text_columns or options.id_column is not None or options.columns or every)
+    return bool(options.text_columns or options.id_column is not None or options.columns)
 
 
-def _table_form(first: str, more: Iterable[str], *, asked: bool) -> str | None:
-    delimiters = [sign for sign in ",\t;|" if _names_columns(_cells([first], sign))]
-    if asked:
+def _table_form(first: str, more: Iterable[str], options: ReadOptions) -> str | None:
+    if _columns_asked(options):
         return "tsv" if "\t" in first and "," not in first else "csv"
-    if not delimiters:
+    every = options.bulk and options.columns is None
+    signs = [sign for sign in ",\t;|" if every or _can_name_columns(_cells([first], sign))]
+    if not any(sign in first for sign in signs):
         return None
     lines = [first, *more]
-    for delimiter in delimiters:
-        rows = _cells(lines, delimiter)
+    for sign in signs:
+        rows = _cells(lines, sign)
         rows = rows[:-1] if len(lines) >= _LOOK and len(rows) > 2 else rows  # the last may go on
-        if len(rows) > 1 and all(len(row) == len(rows[0]) for row in rows):
-            return "tsv" if delimiter == "\t" else "csv"
+        if len(rows) < 2 or len(rows[0]) < 2 or any(len(row) != len(rows[0]) for row in rows):
+            continue
+        if every or _has_usual_name(rows[0]) or _has_numbers(rows[1:]):
+            return "tsv" if sign == "\t" else "csv"
     return None
 
 
@@ -360,12 +364,16 @@ def _cells(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     return []
 
 
-def _names_columns(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether a first row can only be names: several that differ, a usual text column among them."""
+def _can_name_columns(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the cells of a first row may be names: several that differ, each like one."""
     names = [cell.strip().lower() for cell in rows[0]] if rows else []
-    return (
-        len(names) > 1
-        and len(set(names)) == len(names)
-        and all(_COLUMN.fullmatch(name) for name in names)
-        and not set(USUAL).isdisjoint(names)
-    )
+    return len(names) > 1 and len(set(names)) == len(names) and all(map(_COLUMN.fullmatch, names))
+
+
+def _has_usual_name(names: Sequence[str]) -> bool:
+    return not set(USUAL).isdisjoint(name.strip().lower() for name in names)
+
+
+def _has_numbers(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a column has a number in each of several rows: then the row above, of words, named it."""
+    return len(rows) > 1 and any(all(map(_NUMBER.fullmatch, column)) for column in zip(*rows, strict=True))

@@ -157,7 +157,10 @@ _METRICS: dict[str, Callable[[npt.ArrayLike, npt.ArrayLike | None, bool], Floats
 
 
 def _floats(values: npt.ArrayLike, name: str) -> Floats:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} must be a vector or a matrix, but the rows differ in length") from error
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} must hold numbers, not {array.dtype}")
     if array.ndim not in (1, 2):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -106,8 +108,22 @@ def check_depth(depth: int) -> None:
         raise FilterError(f"a filter may nest {MAX_DEPTH} deep; write it flatter")
 
 
+def plain(value: object) -> object:
+    """A value of NumPy as Python's, a date, a time or a UUID as the text that metadata keep of it."""
+    if not isinstance(value, str | int | float) and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        if getattr(getattr(value, "dtype", None), "kind", "") == "M":
+            whole, dot, fraction = str(value).partition(".")
+            fraction = fraction.rstrip("0")
+            return None if whole == "NaT" else whole + (dot + fraction if fraction else "")
+        value = value.item()
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value) if isinstance(value, uuid.UUID) else value
+
+
 def check_value(field: str, op: str, value: object) -> Scalar:
-    """Return a value that can be compared by ``op``."""
+    """Return a value that can be compared by ``op``; see `plain`."""
+    value = plain(value)
     if value is None or isinstance(value, bool):
         if op != "=":
             raise FilterError(
@@ -138,11 +154,18 @@ def _check_leaf(item: Leaf) -> None:
         raise FilterError(f"the field name {item.field!r} holds a zero byte or a lone surrogate")
     if isinstance(item, In):
         for value in item.values:
-            check_value(item.field, "=", value)
+            _check_plain(item.field, "=", value)
         return
     if isinstance(item, Contains):
-        check_value(item.field, "=", item.value)
+        _check_plain(item.field, "=", item.value)
         return
     if item.op not in ("=", "<", "<=", ">", ">="):
         raise FilterError(f"field {item.field!r}: unknown operator {item.op!r}; use =, <, <=, > or >=")
-    check_value(item.field, item.op, item.value)
+    _check_plain(item.field, item.op, item.value)
+
+
+def _check_plain(field: str, op: str, value: object) -> None:
+    if type(check_value(field, op, value)) is not type(value):
+        raise FilterError(
+            f"field {field!r}: {value!r} is a {type(value).__name__}; give Python's own value: .item()"
+        )

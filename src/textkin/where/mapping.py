@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 from textkin.errors import FilterError
 from textkin.where.conditions import (
@@ -62,7 +63,7 @@ def _field(field: str, value: object, depth: int) -> Condition:
         if not value:
             raise FilterError(f"field {field!r}: empty mapping; write for example {{'$gte': 2020}}")
         return _all([_operator(field, op, operand, depth) for op, operand in value.items()])
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple | set | frozenset) or getattr(value, "ndim", None) == 1:
         return _in(field, value)
     return Compare(field, "=", check_value(field, "=", value))
 
@@ -96,8 +97,8 @@ def _exists(field: str, operand: object) -> Condition:
 
 
 def _listed(name: str, value: object) -> list[object]:
-    if isinstance(value, list | tuple | set | frozenset):
-        return list(value)
+    if isinstance(value, list | tuple | set | frozenset) or getattr(value, "ndim", None) == 1:
+        return list(cast(Iterable[object], value))
     raise FilterError(f"{name!r} takes a list, not {value!r}")
 
 

@@ -34,7 +34,7 @@ _CURE: Final = "Go on with that model"
 
 
 def embed_to_store(
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     target: str | Path,
     model: Any = DEFAULT_MODEL,
     options: BulkOptions | None = None,
@@ -56,6 +56,7 @@ def embed_to_store(
     The others and what is raised: as in `embed_to_folder`.
     """
     options = options or BulkOptions()
+    paths = [paths] if isinstance(paths, str | Path) else paths
     _check(options)
     with ExitStack() as stack:
         store = open_store(target, create=True)

@@ -53,7 +53,7 @@ _COMPARED: Final = 256
 
 
 def embed_to_folder(
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     out: str | Path,
     model: Any = DEFAULT_MODEL,
     options: BulkOptions | None = None,
@@ -93,6 +93,7 @@ def embed_to_folder(
         TextkinError: whatever reading or embedding met; everything before is kept.
     """
     options = options or BulkOptions()
+    paths = [paths] if isinstance(paths, str | Path) else paths
     place = place_of(out, str(options.rank))
     there = _found(place, options)
     if there is not None:

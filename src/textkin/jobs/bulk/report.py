@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from textkin._arguments import whole_number
 from textkin.errors import InputError
 from textkin.jobs.bulk.flow import Tally
 from textkin.models.spending import Spent
@@ -49,6 +50,10 @@ class BulkOptions:
     world: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("rank", "world", "shard_rows", "dimensions", "threads"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, whole_number(given, name))
         if not 0 <= self.rank < self.world:
             raise InputError(f"rank must be at least 0 and under world ({self.world}), not {self.rank}")
         if self.shard_rows is not None and self.shard_rows < 1:
@@ -57,6 +62,7 @@ class BulkOptions:
             raise InputError(f"dimensions must be at least 1, not {self.dimensions}")
         if isinstance(self.columns, str):
             raise InputError(f"columns must be a sequence of names, such as ({self.columns!r},), not one string")
+        object.__setattr__(self, "columns", tuple(self.columns))
         if self.threads is not None and self.threads < 1:
             raise InputError(f"threads must be at least 1, not {self.threads}")
 

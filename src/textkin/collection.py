@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -45,6 +45,7 @@ from textkin.vectors.similarity import normalize
 from textkin.where import Where, condition
 
 _COPIES = 256
+_Answer = TypeVar("_Answer")
 
 
 class LedgerWarning(UserWarning):
@@ -126,7 +127,7 @@ class Collection:
         self._model = OpenedModel(
             self._store,
             model,
-            self._ledger,
+            self._ledger_to_ask,
             device=device,
             precision=precision,
             threads=threads,
@@ -407,10 +408,10 @@ class Collection:
         if not text.strip():
             raise InputError("the text is empty; give an id of this collection or a text")
         self._require_filled()
+        record = Record(id="text", text=well_formed(text))
         with self.spend.counting():
-            embedded = embed_records(
-                self._model.get(), [Record(id="text", text=well_formed(text))], self._ledger()
-            )
+            model = self._model.get()
+            embedded = self._asking(lambda ledger: embed_records(model, [record], ledger))
         for reason in embedded.failed.values():
             raise InputError(f"the text can't be embedded: {reason}")
         return self._nearest(
@@ -628,6 +629,13 @@ class Collection:
             self._opened_ledger = Ledger() if self._chosen_ledger is True else self._chosen_ledger
         return self._opened_ledger
 
+    def _ledger_to_ask(self) -> Ledger | None:
+        """`_ledger`; None where there is none to be had. Who stores vectors opens it before."""
+        try:
+            return self._ledger()
+        except StoreError:
+            return None
+
     def _all(self, where: Where | None) -> tuple[list[Record], Matrix]:
         """All records (that satisfy ``where``), in order and of one moment, and one vector each."""
         records: list[Record] = []
@@ -670,14 +678,17 @@ class Collection:
         return result.vectors[0]
 
     def _embed_query(self, model: Model, query: str) -> LedgerResult:
-        """A query needs no place in the ledger: where there is none to be had, it is embedded without."""
+        return self._asking(lambda ledger: embed(model, [query], "query", ledger))
+
+    def _asking(self, embedding: Callable[[Ledger | None], _Answer]) -> _Answer:
+        """A question needs no place in the ledger: where there is none to be had, it is embedded without."""
         try:
-            return embed(model, [query], "query", self._ledger())
+            return embedding(self._ledger())
         except ReadOnlyError:
-            return embed(model, [query], "query", None)
+            return embedding(None)
         except StoreError as error:
-            warnings.warn(f"the query was embedded without the ledger: {error}", LedgerWarning, stacklevel=5)
-            return embed(model, [query], "query", None)
+            warnings.warn(f"the query was embedded without the ledger: {error}", LedgerWarning, stacklevel=6)
+            return embedding(None)
 
     def _nearest(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
@@ -11,11 +10,20 @@ import click
 from textkin._progress import bar
 from textkin.cli.fetching import open_for_writing
 from textkin.cli.money import spent_lines, telling_at_a_stop
-from textkin.cli.options import WORDS, budget_of, budget_options, model_option, place_argument, server_option
+from textkin.cli.options import (
+    WORDS,
+    budget_of,
+    budget_options,
+    ledger_option,
+    model_option,
+    place_argument,
+    server_option,
+)
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_row, tell_losses
 from textkin.errors import InputError
 from textkin.text.csv_table import typed
+from textkin.text.standard_input import process_stdin
 
 
 @click.command()
@@ -33,6 +41,7 @@ from textkin.text.csv_table import typed
 )
 @click.option("--meta-json", type=WORDS, metavar="JSON", help="Metadata as one JSON object, typed exactly.")
 @model_option
+@ledger_option
 @budget_options
 @server_option
 @json_option
@@ -44,6 +53,7 @@ def add(
     meta_json: str | None,
     model: str | None,
     base_url: str | None,
+    no_ledger: bool,
     as_json: bool,
     **limits: Any,
 ) -> None:
@@ -61,7 +71,9 @@ def add(
         if not text.strip():
             raise InputError(f"TEXT {number} is empty; expected words to add")
     with (
-        open_for_writing(place, model, budget=budget_of(limits), base_url=base_url) as collection,
+        open_for_writing(
+            place, model, ledger=not no_ledger, budget=budget_of(limits), base_url=base_url
+        ) as collection,
         telling_at_a_stop(collection.spend),
         bar("adding") as progress,
     ):
@@ -87,9 +99,10 @@ def _lines() -> list[str]:
     Raises:
         InputError: standard input is a terminal, holds no such line, or is not UTF-8.
     """
-    if sys.stdin.isatty():
+    stream = process_stdin()
+    if stream.isatty():
         raise InputError("no text; give TEXT arguments, or pipe texts in, a line each")
-    data = sys.stdin.buffer.read()
+    data = stream.read()
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import accumulate
 
-from textkin.errors import BudgetError, InputError
+from textkin.errors import BudgetError, InputError, ReadOnlyError
 from textkin.ledger.database import Ledger
 from textkin.models.fingerprint import canary_vectors
 from textkin.models.providers.tokens import most_tokens
@@ -78,5 +79,6 @@ def known_canaries(model: Model, ledger: Ledger | None) -> Matrix:
     known = ledger.canaries(info.fingerprint)
     if known is None:
         known = canary_vectors(model)
-        ledger.remember_model(info, known)
+        with suppress(ReadOnlyError):  # who only asks needs no place in it
+            ledger.remember_model(info, known)
     return known

@@ -110,8 +110,10 @@ def embed(
     tokens = 0
     if from_ledger:
         work.report(0)
-    if missing and ledger is not None and not ledger.knows(info.fingerprint):
-        ledger.remember_model(info, canary_vectors(model))
+    if missing and ledger is not None:
+        ledger.require_writable()
+        if not ledger.knows(info.fingerprint):
+            ledger.remember_model(info, canary_vectors(model))
     partwise = isinstance(model, PartwiseModel)
     start, size = 0, (max(block, _PARTWISE_BLOCK) if partwise else min(block, first_block))
     while start < len(missing):

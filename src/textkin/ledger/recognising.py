@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from textkin.errors import ModelMismatchError
+from contextlib import suppress
+
+from textkin.errors import ModelMismatchError, ReadOnlyError
 from textkin.ledger.database import Ledger
 from textkin.models.embedding_model import EmbeddingModel
 from textkin.models.fingerprint import canary_vectors, same_vectors
@@ -20,7 +22,8 @@ def recognised(model: EmbeddingModel, ledger: Ledger | None) -> EmbeddingModel:
         return model
     known = ledger.known_by_canaries(inner.canaries, tolerance=1e-5, kind="object")
     if known is None:
-        ledger.remember_model(inner.info, inner.canaries)
+        with suppress(ReadOnlyError):  # who only asks needs no place in it
+            ledger.remember_model(inner.info, inner.canaries)
         return model
     return EmbeddingModel(inner.with_fingerprint(known))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -32,7 +31,7 @@ from textkin.text.options import (
 from textkin.text.patterns import check_patterns
 from textkin.text.position import Position
 from textkin.text.rows import SeenIds, bulk_records_of, records_of, too_long
-from textkin.text.standard_input import plain_lines, standard_input
+from textkin.text.standard_input import plain_lines, process_stdin, standard_input
 from textkin.text.table_files import opened_table
 from textkin.text.tables import Columns, Table, choose_columns
 from textkin.types import Record
@@ -285,7 +284,7 @@ class _Reading:
         return encoding.name
 
     def _standard_input(self) -> Iterator[Record]:
-        is_jsonl, lines = standard_input(self._stdin or sys.stdin.buffer, self._options)
+        is_jsonl, lines = standard_input(self._stdin or process_stdin(), self._options)
         if is_jsonl:
             table = jsonl_table(lines, "stdin")
             yield from self._rows(table, choose_columns(table, self._options, "stdin"), "-", "-")

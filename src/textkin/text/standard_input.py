@@ -6,6 +6,8 @@ import codecs
 import io
 import itertools
 import json
+import os
+import sys
 from collections.abc import Iterator
 from typing import BinaryIO, TypeAlias
 
@@ -82,3 +84,23 @@ def _is_object(line: bytes | BadRow) -> bool:
         return isinstance(line, bytes) and isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def process_stdin() -> BinaryIO:
+    """The process's own standard input.
+
+    Raises:
+        InputError: it is closed, or nothing that can be read.
+    """
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("standard input is closed; pipe texts to it, or name a file")
+    stream = sys.stdin.buffer
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return stream  # not a file: whoever calls this has put something in its place
+    try:
+        os.read(number, 0)
+    except OSError as error:
+        raise InputError(f"standard input can't be read: {error.strerror}; pipe texts to it") from error
+    return stream

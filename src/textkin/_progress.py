@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from textkin.types import Progress
 
@@ -19,11 +19,24 @@ def bar(label: str) -> Iterator[Progress]:
     Args:
         label: what is being done, e.g. ``embedding``.
     """
-    if sys.stderr.isatty():
+    if stderr_is_terminal():
         with _rich_bar(label) as progress:
             yield progress
     else:
         yield _plain(label)
+
+
+def stderr_is_terminal() -> bool:
+    """Whether somebody watches; False also where there is no stderr (pythonw, a service) or it was closed."""
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+
+
+def tell(line: str) -> None:
+    """A line to stderr; where that can't be written nobody listens, and the work goes on."""
+    if sys.stderr is not None and not sys.stderr.closed:
+        with suppress(OSError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
 
 
 @contextmanager
@@ -76,8 +89,7 @@ def _plain(label: str) -> Progress:
         left = ""
         if total and done:
             left = f", about {(now - start) / done * (total - done) / 60:.0f} min left"
-        sys.stderr.write(f"{label}: {done:,}{of}, {_rate(done, start)}{left}\n")
-        sys.stderr.flush()
+        tell(f"{label}: {done:,}{of}, {_rate(done, start)}{left}")
 
     return update
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO, TypeVar, overload
 
 import numpy as np
 
@@ -48,6 +48,7 @@ from textkin.vectors.similarity import normalize
 from textkin.where import Where, condition
 
 _COPIES = 256
+_Answer = TypeVar("_Answer")
 
 
 class LedgerWarning(UserWarning):
@@ -129,7 +130,7 @@ class Collection:
         self._model = OpenedModel(
             self._store,
             model,
-            self._ledger,
+            self._ledger_to_ask,
             device=device,
             precision=precision,
             threads=threads,
@@ -707,6 +708,13 @@ class Collection:
             self._opened_ledger = Ledger() if self._chosen_ledger is True else self._chosen_ledger
         return self._opened_ledger
 
+    def _ledger_to_ask(self) -> Ledger | None:
+        """`_ledger`; None where there is none to be had. Who stores vectors opens it before."""
+        try:
+            return self._ledger()
+        except StoreError:
+            return None
+
     def _all(self, where: Where | None) -> tuple[list[Record], Matrix]:
         """All records (that satisfy ``where``), in order and of one moment, and one vector each."""
         records: list[Record] = []
@@ -764,7 +772,7 @@ class Collection:
             model = self._model.get()
             for text in texts:
                 self._require_readable("the text", text)
-            embedded = embed_records(model, records, self._ledger())
+            embedded = self._asking(lambda ledger: embed_records(model, records, ledger))
         for reason in embedded.failed.values():
             raise InputError(f"the text can't be embedded: {reason}")
         return record_vectors(embedded.records, embedded.vectors)
@@ -791,14 +799,17 @@ class Collection:
         return result.vectors
 
     def _embed_queries(self, model: Model, queries: Sequence[str]) -> LedgerResult:
-        """A query needs no place in the ledger: where there is none to be had, it is embedded without."""
+        return self._asking(lambda ledger: embed(model, queries, "query", ledger))
+
+    def _asking(self, embedding: Callable[[Ledger | None], _Answer]) -> _Answer:
+        """A question needs no place in the ledger: where there is none to be had, it is embedded without."""
         try:
-            return embed(model, queries, "query", self._ledger())
+            return embedding(self._ledger())
         except ReadOnlyError:
-            return embed(model, queries, "query", None)
+            return embedding(None)
         except StoreError as error:
-            warnings.warn(f"the query was embedded without the ledger: {error}", LedgerWarning, stacklevel=5)
-            return embed(model, queries, "query", None)
+            warnings.warn(f"the query was embedded without the ledger: {error}", LedgerWarning, stacklevel=6)
+            return embedding(None)
 
     def _nearest(
         self,

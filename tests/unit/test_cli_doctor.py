@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from textkin.cli import checks
 from textkin.cli.main import main
 
 
@@ -31,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_healthy_machine(place: Path) -> None:
     found = states(run("doctor", "n.kin", "--json"))
     assert "broken" not in found.values()
-    assert {"pyarrow", "scikit-learn", "sentence-transformers"} <= set(found)
+    assert {"extra parquet", "extra clusters", "numpy", "onnxruntime"} <= set(found)
     assert {"python", "sqlite", "cache", "data", "ledger", "collection", "its model"} <= set(found)
     assert run("doctor").stdout.endswith("All in order.\n")
 
@@ -65,3 +70,73 @@ def test_a_place_that_can_not_be_written_is_broken(place: Path, monkeypatch: pyt
     (place / "file").write_text("in the way")
     monkeypatch.setenv("TEXTKIN_CACHE", str(place / "file" / "cache"))
     assert states(run("doctor", "--json", code=1))["cache"] == "broken"
+
+
+METADATA = """Metadata-Version: 2.1
+Name: {name}
+Version: {version}
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Says what is installed, in place of what is."""
+    folder = tmp_path / "site-packages"
+
+    def install(name: str, version: str = "1.0", *more: str) -> None:
+        about = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        about.mkdir(parents=True)
+        told = METADATA.format(name=name, version=version) + "".join(f"{line}\n" for line in more)
+        (about / "METADATA").write_text(told)
+
+    def find(context: Any) -> Iterator[metadata.Distribution]:
+        return (
+            metadata.PathDistribution(path) for path in folder.glob(f"{(context.name or '').replace('-', '_')}-*")
+        )
+
+    monkeypatch.setattr(metadata.Distribution, "discover", lambda **given: find(SimpleNamespace(**given)))
+    return install
+
+
+NEEDS = (
+    "Requires-Dist: numpy>=1.26",
+    "Requires-Dist: charset-normalizer>=3.3",
+    "Requires-Dist: not-for-us; sys_platform == 'nowhere'",
+    "Requires-Dist: onnx>=1; extra == 'dev'",
+    "Requires-Dist: one; extra == 'small'",
+    "Requires-Dist: one; extra == 'large'",
+    "Requires-Dist: two; extra == 'large'",
+    "Requires-Dist: three>=3; extra == 'third'",
+    *(f"Provides-Extra: {extra}" for extra in ("dev", "small", "large", "third")),
+)
+
+
+def test_what_is_needed_is_what_the_installation_says(installed: Callable[..., None]) -> None:
+    installed("textkin", "1.0", *NEEDS)
+    installed("numpy", "2.0")
+    installed("charset-normalizer", "3.3")
+    found = {one.name: one for one in checks.check_versions()}
+    assert "broken" not in {one.state for one in found.values()}
+    assert not {"onnx", "not-for-us"} & set(found)
+    assert found["other extras"].says == "not installed: small, large, third"
+    installed("one")
+    found = {one.name: one for one in checks.check_versions()}
+    assert (found["extra small"].state, found["other extras"].says) == ("ok", "not installed: large, third")
+    installed("three", "2.0")
+    assert {one.name: one for one in checks.check_versions()}["extra third"].says.endswith("three is not >=3")
+
+
+def test_what_is_missing_or_old_is_named_with_its_cure(installed: Callable[..., None]) -> None:
+    installed("textkin", "1.0", *NEEDS, "Requires-Dist: no-such-module")
+    installed("numpy", "1.20")
+    installed("no-such-module")
+    broken = {one.name: (one.says, one.cure) for one in checks.check_versions() if one.state == "broken"}
+    assert broken == {
+        "numpy": ("1.20 is not >=1.26", "pip install 'numpy>=1.26'"),
+        "charset-normalizer": ("not installed", "pip install 'charset-normalizer>=3.3'"),
+        "no-such-module": ("No module named 'no_such_module'", "pip install --force-reinstall no-such-module"),
+    }
+
+
+def test_a_folder_that_is_not_installed_is_no_fault(installed: Callable[..., None]) -> None:
+    assert {one.name: one.state for one in checks.check_versions()}["packages"] == "note"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from typing import Any
 
 import click
@@ -17,6 +16,7 @@ from textkin.cli.options import (
     TextCommand,
     budget_of,
     budget_options,
+    ledger_option,
     model_option,
     place_argument,
     server_option,
@@ -24,9 +24,10 @@ from textkin.cli.options import (
 from textkin.cli.output import counted, json_option, say, write_object
 from textkin.cli.reports import index_report_row, tell_losses
 from textkin.errors import InputError
+from textkin.stores.resolve import without_password
 from textkin.text.csv_table import typed
 from textkin.text.options import ReadOptions, ignore_note
-from textkin.text.standard_input import LINES, standard_input
+from textkin.text.standard_input import LINES, process_stdin, standard_input
 
 
 @click.command(cls=TextCommand)
@@ -44,6 +45,7 @@ from textkin.text.standard_input import LINES, standard_input
 )
 @click.option("--meta-json", type=WORDS, metavar="JSON", help="Metadata as one JSON object, typed exactly.")
 @model_option
+@ledger_option
 @budget_options
 @server_option
 @json_option
@@ -55,6 +57,7 @@ def add(
     meta_json: str | None,
     model: str | None,
     base_url: str | None,
+    no_ledger: bool,
     as_json: bool,
     **limits: Any,
 ) -> None:
@@ -72,7 +75,9 @@ def add(
         if not text.strip():
             raise InputError(f"TEXT {number} is empty; expected words to add")
     with (
-        open_for_writing(place, model, budget=budget_of(limits), base_url=base_url) as collection,
+        open_for_writing(
+            place, model, ledger=not no_ledger, budget=budget_of(limits), base_url=base_url
+        ) as collection,
         telling_at_a_stop(collection.spend),
         bar("adding") as progress,
     ):
@@ -98,14 +103,15 @@ def _lines(place: str) -> list[str]:
     Raises:
         InputError: standard input is a terminal, holds no such line, or is not UTF-8.
     """
-    if sys.stdin.isatty():
+    stream = process_stdin()
+    if stream.isatty():
         raise InputError("no text; give TEXT arguments, or pipe texts in, a line each")
-    data = sys.stdin.buffer.read()
+    data = stream.read()
     if data.strip():
         with standard_input(io.BytesIO(data), ReadOptions(), ignore_note) as given:
             if given.form != LINES:
                 raise InputError(
-                    f"standard input is {given.form.upper()}, not a text a line; textkin index - --to {place} "
+                    f"standard input is {given.form.upper()}, not a text a line; textkin index - --to {without_password(place)} "
                     "reads it, and takes each line as a text with --stdin-format lines"
                 )
     try:

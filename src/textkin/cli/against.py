@@ -36,13 +36,17 @@ def find_against(
     model: str | None,
     base_url: str | None,
     budget: Budget,
+    ledger: bool,
     verbose: bool,
 ) -> None:
     """Read files, compare them with a collection, and write what was found."""
     from textkin.cli.calibrate import auto_threshold
 
     records, rows = read_files(paths, options, verbose)
-    with open_for_reading(place, model, base_url, budget) as collection, telling_what_is_kept(collection.spend):
+    with (
+        open_for_reading(place, model, base_url, budget, ledger=ledger) as collection,
+        telling_what_is_kept(collection.spend, ledger=ledger),
+    ):
         ensure_model_of(collection)
         if threshold == "auto":
             threshold = auto_threshold(collection)

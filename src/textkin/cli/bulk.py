@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -24,6 +23,7 @@ from textkin.errors import (
     ModelError,
     StoreError,
 )
+from textkin.text.standard_input import process_stdin
 
 if TYPE_CHECKING:
     from textkin.jobs.bulk.report import BulkOptions, BulkReport, Status
@@ -184,7 +184,7 @@ def _stdin(paths: Sequence[str]) -> Iterator[BinaryIO | None]:
         yield None
         return
     try:
-        number = sys.stdin.fileno()
+        number = process_stdin().fileno()
     except (OSError, ValueError, AttributeError):
         yield None  # not a file: whoever calls this has put something in its place
         return

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from textkin._progress import stderr_is_terminal, tell
 from textkin.cli.money import dollars
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def shown(form: str) -> Iterator[Callable[[Status], None] | None]:
         yield None
     elif form == "json":
         yield from _every(_JSON_EVERY, _write_json, last=True)
-    elif sys.stderr.isatty():
+    elif stderr_is_terminal():
         with _bar() as show:
             yield show
     else:
@@ -58,13 +58,11 @@ def status_line(facts: dict[str, Any]) -> str:
 
 
 def _write_line(status: Status) -> None:
-    sys.stderr.write(f"embedding: {status_line(status.to_dict())}\n")
-    sys.stderr.flush()
+    tell(f"embedding: {status_line(status.to_dict())}")
 
 
 def _write_json(status: Status) -> None:
-    sys.stderr.write(json.dumps(status.to_dict()) + "\n")
-    sys.stderr.flush()
+    tell(json.dumps(status.to_dict()))
 
 
 def _every(seconds: float, write: Callable[[Status], None], *, last: bool) -> Iterator[Callable[[Status], None]]:
@@ -78,14 +76,11 @@ def _every(seconds: float, write: Callable[[Status], None], *, last: bool) -> It
         if time.monotonic() - told >= seconds:
             told = time.monotonic()
             waiting = None
-            # Whoever listened may have gone; that ends no job of days.
-            with suppress(OSError):
-                write(status)
+            write(status)
 
     yield show
     if last and waiting is not None:
-        with suppress(OSError):
-            write(waiting)
+        write(waiting)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from textkin.cli.options import (
     budget_options,
     engine_options,
     files_model_option,
+    ledger_option,
     read_options,
     read_options_of,
     server_option,
@@ -83,6 +85,7 @@ _COLUMNS = (
 @click.option("--all", "every", is_flag=True, help="All thresholds from 0.3 in steps of 0.01, also in the table.")
 @files_model_option
 @server_option
+@ledger_option
 @read_options
 @engine_options
 @budget_options
@@ -98,6 +101,7 @@ def calibrate(
     every: bool,
     model: str | None,
     base_url: str | None,
+    no_ledger: bool,
     precision: Precision | None,
     device: str,
     threads: int | None,
@@ -126,21 +130,21 @@ def calibrate(
     judged = None if labels is None else read_labels(labels)
     budget = budget_of(given)
     if is_collection(paths):
-        with open_for_reading(paths[0], model, base_url, budget) as collection:
+        with open_for_reading(paths[0], model, base_url, budget, ledger=not no_ledger) as collection:
             spend = collection.spend
             if copies or labels:
                 ensure_model_of(collection)
-            with telling_what_is_kept(spend), bar("scoring") as progress:
+            with telling_what_is_kept(spend, ledger=not no_ledger), bar("scoring") as progress:
                 found = collection.calibrate(
                     labels, copies=copies, min_precision=min_precision, min_score=min_score, progress=progress
                 )
     else:
         engine = {"device": device, "precision": precision or "float32", "threads": threads, "base_url": base_url}
         spend = Spend(budget)
-        with telling_what_is_kept(spend), spend.counting():
+        with telling_what_is_kept(spend, ledger=not no_ledger), spend.counting():
             begin(spend, model)
-            read = embed_files(paths, read_options_of(given), model, engine, verbose)
-            found = calibrate_files(read, judged, copies, min_precision, min_score)
+            read = embed_files(paths, read_options_of(given), model, engine, verbose, ledger=not no_ledger)
+            found = calibrate_files(read, judged, copies, min_precision, min_score, ledger=not no_ledger)
     spent = spend.spent()
     if form == "json":
         write_object(found.to_dict() | ({} if spent.model is None else {"spent": spent.to_dict()}))
@@ -161,16 +165,18 @@ def calibrate_files(
     copies: int = _COPIES,
     min_precision: float = _MIN_PRECISION,
     min_score: float = _MIN_SCORE,
+    *,
+    ledger: bool = True,
 ) -> Calibration:
     """Calibrate on the records of files."""
     from textkin.jobs.deduplicating import calibrate_records, embedder
     from textkin.ledger import Ledger
 
-    with Ledger() as ledger, bar("scoring") as progress:
+    with Ledger() if ledger else nullcontext() as kept, bar("scoring") as progress:
         return calibrate_records(
             read.records,
             read.vectors,
-            embedder(read.model.unwrap, lambda: ledger),
+            embedder(read.model.unwrap, lambda: kept),
             model=read.model.info.name,
             fingerprint=read.model.info.fingerprint,
             labels=labels,

@@ -8,36 +8,23 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from textkin._places import cache_folder, data_folder
 from textkin._version import __version__
 from textkin.errors import ModelNotFoundError, TextkinError
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 State = Literal["ok", "note", "broken"]
 
-_NEEDED = (
-    "numpy",
-    "onnxruntime",
-    "onnx",
-    "tokenizers",
-    "safetensors",
-    "huggingface_hub",
-    "apsw",
-    "filelock",
-    "rich",
-)
-_OPTIONAL = (
-    ("pyarrow", "parquet"),
-    ("scikit-learn", "clusters"),
-    ("faiss-cpu", "faiss"),
-    ("pandas", "pandas"),
-    ("sentence-transformers", "torch"),
-)
+_DEVELOPERS = "dev"
+"""The extra that no user needs."""
 _OLDEST_SQLITE = (3, 51, 3)
 _ROOM = 500_000_000
 
@@ -73,22 +60,27 @@ class Finding:
 
 
 def check_versions() -> Iterator[Finding]:
-    """Python, textkin, and the packages it can't do without."""
+    """Python, textkin, the packages that its installation says it can't do without, and its extras."""
     yield Finding("textkin", "ok", f"{__version__} in {Path(__file__).parents[1]}")
     yield Finding("python", "ok", f"{platform.python_version()}, {platform.platform()}, {sys.executable}")
-    for module in _NEEDED:
-        try:
-            import_module(module)
-        except ImportError as error:
-            yield Finding(module, "broken", str(error), "pip install --force-reinstall textkin")
-        else:
-            yield Finding(module, "ok", metadata.version(module.replace("_", "-")))
+    try:
+        about = metadata.distribution("textkin")
+    except metadata.PackageNotFoundError:
+        says = "runs from a folder, so what it needs is not known"
+        yield Finding("packages", "note", says, "pip install that folder, or textkin")
+        return
+    try:
+        from packaging.requirements import Requirement
+    except ImportError as error:
+        yield Finding("packaging", "broken", str(error), "pip install packaging")
+        return
+    needs = [Requirement(line) for line in about.requires or []]
+    for need in needs:
+        if _applies(need, ""):
+            yield _needed(need)
     yield from _check_sqlite()
-    for package, extra in _OPTIONAL:
-        try:
-            yield Finding(package, "ok", f"{metadata.version(package)} (optional)")
-        except metadata.PackageNotFoundError:
-            yield Finding(package, "note", "not installed (optional)", f"pip install 'textkin[{extra}]' adds it")
+    extras = [name for name in about.metadata.get_all("Provides-Extra") or [] if name != _DEVELOPERS]
+    yield from _extras({name: [need for need in needs if _only_in(need, name)] for name in extras})
 
 
 def check_processor() -> Iterator[Finding]:
@@ -110,7 +102,7 @@ def check_places() -> Iterator[Finding]:
         ("data", data_folder(), "TEXTKIN_DATA"),
     ):
         there = folder
-        while not there.exists() and there != there.parent:
+        while not os.path.exists(there) and there != there.parent:  # noqa: PTH110  Path's raises where we may not look
             there = there.parent
         problem = _write_problem(there)
         free = shutil.disk_usage(there).free
@@ -179,7 +171,7 @@ def check_ledger() -> Iterator[Finding]:
     from textkin.ledger.schema import LEDGER
 
     path = data_folder() / "ledger.db"
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110  as above
         yield Finding("ledger", "ok", f"none yet; {path} is made with the first embedding")
         return
     try:
@@ -237,6 +229,63 @@ def check_collection(place: str) -> Iterator[Finding]:
         yield Finding(label, "note", f"{name} is not here", f"textkin models fetch {model.name}")
     else:
         yield Finding(label, "ok", f"{name}: {folder}")
+
+
+def _applies(need: Requirement, extra: str) -> bool:
+    return need.marker is None or need.marker.evaluate({"extra": extra})
+
+
+def _only_in(need: Requirement, extra: str) -> bool:
+    """Whether an extra adds this; an extra that is made of others has no packages of its own there."""
+    return _applies(need, extra) and not _applies(need, "") and need.name != "textkin"
+
+
+def _needed(need: Requirement) -> Finding:
+    """One package that textkin can't do without: here, new enough, and it can be imported."""
+    try:
+        version = metadata.version(need.name)
+        if not need.specifier.contains(version, prereleases=True):
+            return Finding(need.name, "broken", f"{version} is not {need.specifier}", _install(need))
+        import_module(need.name.replace("-", "_"))
+    except metadata.PackageNotFoundError:
+        return Finding(need.name, "broken", "not installed", _install(need))
+    except ImportError as error:
+        return Finding(need.name, "broken", str(error), f"pip install --force-reinstall {need.name}")
+    return Finding(need.name, "ok", version)
+
+
+def _install(need: Requirement) -> str:
+    return f"pip install '{need.name}{need.specifier}'"
+
+
+def _extras(extras: Mapping[str, Sequence[Requirement]]) -> Iterator[Finding]:
+    """Those that are installed, those that are so in part, and the names of the others."""
+    here = {name: [need for need in needs if _version(need) is not None] for name, needs in extras.items()}
+    whole = [name for name, needs in extras.items() if needs and len(here[name]) == len(needs)]
+    of_whole = {need.name for name in whole for need in here[name]}
+    others = []
+    for name, needs in extras.items():
+        told = ", ".join(f"{need.name} {_version(need)}" for need in here[name])
+        old = [need for need in here[name] if not need.specifier.contains(str(_version(need)), prereleases=True)]
+        cure = f"pip install 'textkin[{name}]' if you use it"
+        if old:
+            yield Finding(f"extra {name}", "note", f"{told}: {old[0].name} is not {old[0].specifier}", cure)
+        elif name in whole:
+            yield Finding(f"extra {name}", "ok", told)
+        elif any(need.name not in of_whole for need in here[name]):
+            missing = ", ".join(need.name for need in needs if need not in here[name])
+            yield Finding(f"extra {name}", "note", f"{told}; without {missing}", cure)
+        elif needs:
+            others.append(name)
+    if others:
+        yield Finding("other extras", "note", f"not installed: {', '.join(others)}", "pip install 'textkin[NAME]'")
+
+
+def _version(need: Requirement) -> str | None:
+    try:
+        return metadata.version(need.name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _check_output(place: str) -> Finding:

@@ -48,6 +48,7 @@ def clusters(
     where: str | None,
     model: str | None,
     base_url: str | None,
+    no_ledger: bool,
     form: str | None,
 ) -> None:
     """Split the records of COLLECTION into groups of related texts, each with the words that set it apart.
@@ -58,7 +59,7 @@ def clusters(
     \b
     textkin clusters notes.kin --count 8
     """
-    with open_for_reading(place, model, base_url) as collection:
+    with open_for_reading(place, model, base_url, ledger=not no_ledger) as collection:
         found = collection.clusters(count, where=where, seed=seed)
         rows = [
             {
@@ -99,6 +100,7 @@ def outliers(
     where: str | None,
     model: str | None,
     base_url: str | None,
+    no_ledger: bool,
     form: str | None,
 ) -> None:
     """Find the records of COLLECTION that have the least near them, the oddest first; exact.
@@ -108,7 +110,7 @@ def outliers(
     \b
     textkin outliers notes.kin -k 5
     """
-    with open_for_reading(place, model, base_url) as collection:
+    with open_for_reading(place, model, base_url, ledger=not no_ledger) as collection:
         if where is not None and not collection.count(where):
             tell_why_nothing(collection, where)
         with bar("comparing") as progress:

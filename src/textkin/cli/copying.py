@@ -23,7 +23,15 @@ _merge = click.option(
 @_merge
 @maker_option
 @json_option
-def export(source: str, target: str, merge: bool, model: str | None, base_url: str | None, as_json: bool) -> None:
+def export(
+    source: str,
+    target: str,
+    merge: bool,
+    model: str | None,
+    base_url: str | None,
+    no_ledger: bool,
+    as_json: bool,
+) -> None:
     """Copy COLLECTION with its vectors to TARGET, a place of any kind; nothing is embedded.
 
     Stopped at any moment, the same command goes on. At the end the records are counted, and a sample is read back
@@ -34,7 +42,7 @@ def export(source: str, target: str, merge: bool, model: str | None, base_url: s
     textkin export notes.kin postgresql://localhost/notes
     textkin export notes.kin vectors.npy
     """
-    _copy(source, target, model, base_url, merge, as_json)
+    _copy(source, target, model, base_url, merge, as_json, ledger=not no_ledger)
 
 
 @click.command("import")
@@ -43,7 +51,15 @@ def export(source: str, target: str, merge: bool, model: str | None, base_url: s
 @_merge
 @maker_option
 @json_option
-def import_(source: str, target: str, merge: bool, model: str | None, base_url: str | None, as_json: bool) -> None:
+def import_(
+    source: str,
+    target: str,
+    merge: bool,
+    model: str | None,
+    base_url: str | None,
+    no_ledger: bool,
+    as_json: bool,
+) -> None:
     """Copy what is kept at SOURCE, a place of any kind, into COLLECTION; nothing is embedded.
 
     What another tool made is taken over too, when its model is named; a few texts are embedded to check it.
@@ -54,10 +70,19 @@ def import_(source: str, target: str, merge: bool, model: str | None, base_url: 
     textkin import OUT/ notes.kin
     textkin import "chroma:db?collection=theirs" notes.kin --model all-MiniLM-L6-v2
     """
-    _copy(source, target, model, base_url, merge, as_json)
+    _copy(source, target, model, base_url, merge, as_json, ledger=not no_ledger)
 
 
-def _copy(source: str, target: str, model: str | None, base_url: str | None, merge: bool, as_json: bool) -> None:
+def _copy(
+    source: str,
+    target: str,
+    model: str | None,
+    base_url: str | None,
+    merge: bool,
+    as_json: bool,
+    *,
+    ledger: bool,
+) -> None:
     from textkin.jobs.copying import copy_collection
     from textkin.models.spending import Spend
 
@@ -67,7 +92,9 @@ def _copy(source: str, target: str, model: str | None, base_url: str | None, mer
         ensure_weights(model)
     spend = Spend()
     with telling_at_a_stop(spend), spend.counting():
-        report = copy_collection(source, target, model=model, base_url=base_url, merge=merge, progress=True)
+        report = copy_collection(
+            source, target, model=model, base_url=base_url, merge=merge, ledger=ledger, progress=True
+        )
     spent = spend.spent()
     if as_json:
         write_object(report.row() | ({} if spent.model is None else {"spent": spent.to_dict()}))

@@ -18,6 +18,7 @@ import click
 from textkin._progress import bar
 from textkin.cli.fetching import load_with_bar, refuse_in_vain
 from textkin.cli.main import INTERRUPTED
+from textkin.cli.options import ledger_option
 from textkin.cli.output import counted, one_line, say
 from textkin.cli.reports import index_report_lines, tell_losses, tell_stopped
 
@@ -42,7 +43,8 @@ _GROUPS = 4
 @click.command()
 @click.option("--to", "place", default="demo.kin", show_default=True, metavar="COLLECTION", help="Where to.")
 @click.option("--model", metavar="NAME", help="Another model than all-MiniLM-L6-v2.")
-def demo(place: str, model: str | None) -> None:
+@ledger_option
+def demo(place: str, model: str | None, no_ledger: bool) -> None:
     """Index this Python's own documentation, search it by meaning, and find its near-duplicates.
 
     Run it twice: nothing is embedded again.
@@ -60,7 +62,7 @@ def demo(place: str, model: str | None) -> None:
         loaded = load_with_bar(model)
     info = loaded.info
     say(f"Model: {info.name}, {info.dimensions} dimensions, fingerprint {info.short_fingerprint}…")
-    with Collection(place, loaded) as collection:
+    with Collection(place, loaded, ledger=not no_ledger) as collection:
         _index(collection, place, clock)
         with clock.part("searches"):
             _search(collection)

@@ -44,14 +44,16 @@ class Found:
     spent: Spent
 
 
-def of_collection(place: str, wish: Wish, model: str | None, base_url: str | None, budget: Budget) -> Found:
+def of_collection(
+    place: str, wish: Wish, model: str | None, base_url: str | None, budget: Budget, *, ledger: bool
+) -> Found:
     """Find those of a collection."""
     from textkin.cli.calibrate import auto_threshold
     from textkin.cli.fetching import ensure_model_of
 
     with (
-        open_for_reading(place, model, base_url, budget) as collection,
-        telling_what_is_kept(collection.spend),
+        open_for_reading(place, model, base_url, budget, ledger=ledger) as collection,
+        telling_what_is_kept(collection.spend, ledger=ledger),
     ):
         threshold = wish.threshold
         if threshold == "auto":
@@ -83,6 +85,8 @@ def of_files(
     engine: Mapping[str, Any],
     budget: Budget,
     verbose: bool,
+    *,
+    ledger: bool,
 ) -> Found:
     """Find those of files, which are embedded."""
     from textkin.duplicates.approximate import approximate_join
@@ -93,14 +97,14 @@ def of_files(
     from textkin.models.spending import Spend
 
     spend = Spend(budget)
-    with telling_what_is_kept(spend), spend.counting():
+    with telling_what_is_kept(spend, ledger=ledger), spend.counting():
         begin(spend, model)
-        read = embed_files(paths, options, model, engine, verbose)
+        read = embed_files(paths, options, model, engine, verbose, ledger=ledger)
         threshold = wish.threshold
         if threshold == "auto":
             from textkin.cli.calibrate import calibrate_files, tell_auto
 
-            calibration = calibrate_files(read)
+            calibration = calibrate_files(read, ledger=ledger)
             tell_auto(calibration)
             threshold = calibration.threshold
     keep, values, rule = field_values(read.records, wish.keep, wish.date_field)

@@ -19,6 +19,7 @@ from textkin.cli.options import (
     budget_options,
     engine_options,
     files_model_option,
+    ledger_option,
     read_options,
     read_options_of,
     server_option,
@@ -115,6 +116,7 @@ _PAIR_COLUMNS = (score_column(), Column("id"), Column("other"))
 @where_option
 @files_model_option
 @server_option
+@ledger_option
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
@@ -157,6 +159,7 @@ def duplicates(
     where: str | None,
     model: str | None,
     base_url: str | None,
+    no_ledger: bool,
     engine: str,
     address: str | None,
     workers: int | None,
@@ -223,7 +226,7 @@ def duplicates(
             )
         find_against(
             paths, against, threshold, vetoes, options, output, audit, form,
-            model=model, base_url=base_url, budget=budget, verbose=verbose,
+            model=model, base_url=base_url, budget=budget, ledger=not no_ledger, verbose=verbose,
         )  # fmt: skip
         return
     if apply and (not collection or groups == "pairs"):
@@ -240,11 +243,11 @@ def duplicates(
             raise click.UsageError(f"{paths[0]} holds its vectors already; leave --model and --base-url out")
         found, written = find_in_output(paths, wish, RayPlace(address, workers) if engine == "ray" else None)
     elif collection:
-        found = of_collection(paths[0], wish, model, base_url, budget)
+        found = of_collection(paths[0], wish, model, base_url, budget, ledger=not no_ledger)
     else:
         if where is not None:
             raise click.UsageError("--where is for collections")
-        found = of_files(paths, wish, options, model, loading, budget, verbose)
+        found = of_files(paths, wish, options, model, loading, budget, verbose, ledger=not no_ledger)
     report = found.report
     if groups == "pairs":
         pairs = ({"id": one, "other": other, "score": score} for one, other, score in report.pairs)

@@ -16,6 +16,7 @@ from textkin.cli.options import (
     budget_of,
     budget_options,
     engine_options,
+    ledger_option,
     read_options,
     read_options_of,
     server_option,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="NAME", help="A model's name or folder. [default: all-MiniLM-L6-v2]")
 @server_option
 @read_options
-@click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
+@ledger_option
 @engine_options
 @budget_options
 @bulk_options

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from textkin._progress import stderr_is_terminal
 from textkin.cli.output import talk
+from textkin.cli.visible import safe
 from textkin.errors import StoreNotFoundError
 from textkin.stores.foreign import ForeignStore
 from textkin.stores.resolve import may_be_foreign, open_store, without_password
@@ -27,7 +28,7 @@ def fetch_bar() -> Iterator[FetchProgress]:
 
     On a terminal a bar; elsewhere one line for what may take minutes.
     """
-    if not sys.stderr.isatty():
+    if not stderr_is_terminal():
         yield _plain()
         return
     from rich.console import Console
@@ -52,7 +53,7 @@ def fetch_bar() -> Iterator[FetchProgress]:
 
     def update(what: str, done: int, total: int | None) -> None:
         shown.start()
-        shown.update(task, description=what.replace("[", r"\["), completed=done, total=total)
+        shown.update(task, description=safe(what).replace("[", r"\["), completed=done, total=total)
 
     try:
         yield update
@@ -93,7 +94,12 @@ def begin(spend: Spend, model: str | None) -> None:
 
 
 def open_for_reading(
-    place: str, model: str | None = None, base_url: str | None = None, budget: Budget | None = None
+    place: str,
+    model: str | None = None,
+    base_url: str | None = None,
+    budget: Budget | None = None,
+    *,
+    ledger: bool = True,
 ) -> Collection:
     """Open a collection that is there; ``model`` is for one that another tool made.
 
@@ -106,7 +112,7 @@ def open_for_reading(
     if model is not None:
         refuse_in_vain(place, model, reading=True)
         ensure_weights(model)
-    return Collection(place, model, create=False, base_url=base_url, budget=budget)
+    return Collection(place, model, create=False, ledger=ledger, base_url=base_url, budget=budget)
 
 
 def open_for_writing(

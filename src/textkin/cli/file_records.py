@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ def embed_files(
     model: str | None,
     engine: Mapping[str, Any],
     verbose: bool,
+    *,
+    ledger: bool = True,
 ) -> FileRecords:
     """Read and embed files, and tell what happened to them."""
     from textkin.jobs.embedding import embed_records, record_vectors
@@ -48,8 +51,8 @@ def embed_files(
 
     records, rows = read_files(paths, options, verbose)
     loaded = load_with_bar(model, **engine)
-    with Ledger() as ledger, bar("embedding") as progress:
-        embedded = embed_records(loaded.unwrap(), records, ledger, progress)
+    with Ledger() if ledger else nullcontext() as kept, bar("embedding") as progress:
+        embedded = embed_records(loaded.unwrap(), records, kept, progress)
     talk(f"{counted(embedded.embedded, 'text')} embedded now, {embedded.from_ledger:,} from the ledger")
     tell_cut(embedded.truncated)
     tell_unread(embedded.unread)

@@ -14,6 +14,7 @@ from textkin.cli.options import (
     budget_of,
     budget_options,
     engine_options,
+    ledger_option,
     model_option,
     read_options,
     read_options_of,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 @server_option
 @read_options
 @click.option("--keep-missing", is_flag=True, help="Keep records that are no longer in their source.")
-@click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")
+@ledger_option
 @engine_options
 @budget_options
 @click.option("--verbose", "-v", is_flag=True, help="Name everything that is skipped.")

@@ -55,9 +55,15 @@ def show(form: str | None) -> None:
     \b
     textkin ledger show --json
     """
-    from textkin.ledger import Ledger
+    from textkin._places import data_folder
+    from textkin.ledger import ledger_if_there
 
-    with Ledger() as opened:
+    standing = ledger_if_there()
+    if standing is None:
+        write_rows((), _COLUMNS, form)
+        talk(f"there is no ledger in {data_folder()}; it is made with the first embedding")
+        return
+    with standing as opened:
         uses = opened.stats()
         path, size, most = opened.path, opened.size(), opened.size_limit
     rows = [

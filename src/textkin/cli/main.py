@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import io
 import os
 import sys
 import traceback
@@ -14,13 +14,12 @@ from typing import Any
 import click
 
 from textkin._version import __version__
-from textkin.cli.visible import safe
-from textkin.errors import StorageFullError, TextkinError
+from textkin.cli import streams
+from textkin.errors import TextkinError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 BUG = 70
-_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 COMMANDS = {
     "demo": ("textkin.cli.demo:demo", "Index this Python's own documentation and search it."),
@@ -89,17 +88,10 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            streams.finish()
         except BrokenPipeError:
-            _drop_output()
+            streams.drop(sys.stdout)
             raise click.exceptions.Exit(BROKEN_PIPE) from None
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            _drop_output()
-            raise StorageFullError(
-                f"no room left to write the output ({error.strerror}); it is incomplete"
-            ) from error
         return result
 
 
@@ -119,56 +111,40 @@ def main() -> None:
 
 def _exit_code(run: Callable[[], Any]) -> int:
     """Run the command; say what went wrong, and return the process's exit code."""
+    streams.prepare()
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        _forgive_characters()
         try:
-            result = run()
+            try:
+                result = run()
+            except OSError as error:
+                problem = streams.output_error(error)
+                if problem is None:
+                    raise
+                raise problem from error
         except click.exceptions.Abort:
             return INTERRUPTED
         except click.ClickException as error:
-            error.show()
+            shown = io.StringIO()
+            error.show(shown)
+            streams.complain(shown.getvalue().rstrip("\n"))
             return error.exit_code
         except TextkinError as error:
             if os.environ.get("TEXTKIN_DEBUG") == "1":
-                traceback.print_exc()
-            _complain(f"error: {error}")
+                streams.complain(traceback.format_exc())
+            streams.complain(f"error: {error}")
             return error.exit_code
         except Exception as error:  # noqa: BLE001  the outer boundary
-            traceback.print_exc()
-            _complain(
-                f"error: {type(error).__name__}: {error}\nThis is a bug in textkin; please report the lines above."
+            streams.complain(
+                f"{traceback.format_exc()}error: {type(error).__name__}: {error}\n"
+                "This is a bug in textkin; please report the lines above."
             )
             return BUG
     return result if isinstance(result, int) else 0
 
 
-def _complain(message: str) -> None:
-    sys.stderr.write(safe(message) + "\n")
-    sys.stderr.flush()
-
-
 def _show_warning(*given: Any, **_: Any) -> None:
-    _complain(f"warning: {' '.join(str(given[0]).split())}")
-
-
-def _forgive_characters() -> None:
-    """Show characters that the terminal's encoding lacks as escapes, rather than fail on them."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
-
-
-def _drop_output() -> None:
-    """Point stdout to nowhere: it can take no more, and the last flush at exit must not complain."""
-    try:
-        number = sys.stdout.fileno()
-    except OSError:
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, number)
-    os.close(nowhere)
+    streams.complain(f"warning: {' '.join(str(given[0]).split())}")
 
 
 def _nearest(name: str) -> str:

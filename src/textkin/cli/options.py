@@ -216,12 +216,19 @@ def files_model_option(command: _Command) -> _Command:
 
 
 def maker_option(command: _Command) -> _Command:
-    """``--model`` and ``--base-url`` of commands that only read; the command gets ``model`` and ``base_url``."""
+    """``--model``, ``--base-url`` and ``--no-ledger`` of commands that only read; the command gets all three."""
     return click.option(
         "--model",
         metavar="NAME",
         help="The model that made the vectors, for a collection that another tool made. It is checked.",
-    )(server_option(command))
+    )(server_option(ledger_option(command)))
+
+
+def ledger_option(command: _Command) -> _Command:
+    """``--no-ledger``, of every command that may embed something; the command gets ``no_ledger``."""
+    return click.option("--no-ledger", is_flag=True, help="Neither look up nor keep vectors in the ledger.")(
+        command
+    )
 
 
 def engine_options(command: _Command) -> _Command:

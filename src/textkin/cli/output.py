@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from textkin.cli import streams
 from textkin.cli.visible import for_reader, safe, safe_json
 
 Row = Mapping[str, Any]
@@ -88,6 +89,7 @@ def write_rows(rows: Iterable[Row], columns: Sequence[Column], form: str | None)
         columns: what a table shows of them.
         form: ``json``, ``jsonl``, ``csv`` or None for a table.
     """
+    streams.answering()
     if form is None:
         _write_table(rows, columns)
         return
@@ -107,12 +109,14 @@ def write_rows(rows: Iterable[Row], columns: Sequence[Column], form: str | None)
 
 def write_object(value: Any) -> None:
     """Write one JSON object to stdout."""
+    streams.answering()
     _exact_stdout()
     sys.stdout.write(as_json_text(value, indent=2) + "\n")
 
 
 def write_facts(facts: Mapping[str, str]) -> None:
     """Write names and values, a line each, values aligned."""
+    streams.answering()
     width = max((len(name) for name in facts), default=0)
     for name, value in facts.items():
         sys.stdout.write(f"{safe(name):<{width}}  {safe(value)}\n")
@@ -126,8 +130,7 @@ def say(message: str = "") -> None:
 def talk(message: str) -> None:
     """A remark, to stderr."""
     sys.stdout.flush()
-    sys.stderr.write(safe(message) + "\n")
-    sys.stderr.flush()
+    streams.complain(message)
 
 
 def as_json_text(value: Any, indent: int | None = None) -> str:

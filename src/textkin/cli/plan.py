@@ -64,7 +64,7 @@ def plan(
     textkin plan docs/ --split --model cohere:embed-v4.0
     """
     from textkin.jobs.plan import plan_embedding
-    from textkin.ledger import Ledger
+    from textkin.ledger import ledger_if_there
     from textkin.models.providers.names import is_hosted
     from textkin.models.providers.offline import OfflineModel
     from textkin.text.read import read_inputs
@@ -75,7 +75,7 @@ def plan(
         planned = load_with_bar(
             model, device=device, precision=precision or "float32", threads=threads, base_url=base_url
         ).unwrap()
-    ledger = None if no_ledger else Ledger()
+    ledger = None if no_ledger else ledger_if_there()
     try:
         with skips(verbose) as on_skip, bar("counting") as progress:
             made = plan_embedding(

@@ -28,6 +28,7 @@ from textkin.cli.output import (
     write_object,
     write_rows,
 )
+from textkin.cli.visible import safe
 from textkin.errors import InputError, RecordNotFoundError
 from textkin.stores.arrays.pair import files_of
 from textkin.stores.resolve import array_path, is_database, may_be_foreign, without_password
@@ -60,6 +61,7 @@ def list_(
     offset: int,
     model: str | None,
     base_url: str | None,
+    no_ledger: bool,
     form: str | None,
 ) -> None:
     """List the records of COLLECTION in the order in which they were added.
@@ -68,7 +70,7 @@ def list_(
     textkin list notes.kin --limit 5
     textkin list notes.kin --where 'lang in ("en", "fr")' --jsonl > notes.jsonl
     """
-    with open_for_reading(place, model, base_url) as collection:
+    with open_for_reading(place, model, base_url, ledger=not no_ledger) as collection:
         total = collection.count(where)
         most = limit if limit is not None else _SHOWN if form is None else 0
         stop = offset + most if most else None
@@ -92,14 +94,16 @@ def list_(
 @click.argument("ids", nargs=-1, required=True, type=WORDS, metavar="ID...")
 @maker_option
 @form_options
-def show(place: str, ids: tuple[str, ...], model: str | None, base_url: str | None, form: str | None) -> None:
+def show(
+    place: str, ids: tuple[str, ...], model: str | None, base_url: str | None, no_ledger: bool, form: str | None
+) -> None:
     """Show records of COLLECTION in full.
 
     \b
     textkin show notes.kin docs/refunds.md
     textkin show notes.kin a1 b7 --json
     """
-    with open_for_reading(place, model, base_url) as collection:
+    with open_for_reading(place, model, base_url, ledger=not no_ledger) as collection:
         found = [collection.get(name) for name in ids]
     if form is not None:
         write_rows(map(_row, found), _COLUMNS, form)
@@ -164,14 +168,16 @@ def remove(
 @maker_option
 @click.option("--recall", is_flag=True, help="Measure what search misses, on 100 of the collection's own records.")
 @json_option
-def info(place: str, model: str | None, base_url: str | None, recall: bool, as_json: bool) -> None:
+def info(
+    place: str, model: str | None, base_url: str | None, no_ledger: bool, recall: bool, as_json: bool
+) -> None:
     """Say how many records COLLECTION has, how large it is and which model made its vectors.
 
     \b
     textkin info notes.kin
     textkin info chroma:db --recall
     """
-    with open_for_reading(place, model, base_url) as collection:
+    with open_for_reading(place, model, base_url, ledger=not no_ledger) as collection:
         found = collection.info()
         measured = None
         if recall:
@@ -267,7 +273,7 @@ def _confirm(what: str, place: str) -> None:
     shown = without_password(place)
     if not sys.stdin.isatty():
         raise InputError(f"this would remove {what} from {shown}; say so with --yes")
-    click.confirm(f"Remove {what} from {shown}?", abort=True, err=True)
+    click.confirm(safe(f"Remove {what} from {shown}?"), abort=True, err=True)
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def search(
     unlike: tuple[str, ...],
     model: str | None,
     base_url: str | None,
+    no_ledger: bool,
     form: str | None,
 ) -> None:
     """Find the records of COLLECTION nearest in meaning to QUERY, best first.
@@ -82,7 +83,7 @@ def search(
     comparison with a missing field is false, so != and not in are true of it. A field with blanks
     or signs goes in `backticks`.
     """
-    with open_for_reading(place, model, base_url) as collection:
+    with open_for_reading(place, model, base_url, ledger=not no_ledger) as collection:
         for name in (*like, *unlike):
             _require(collection, place, name)
         if query and not collection.count():
@@ -113,6 +114,7 @@ def similar(
     threshold: float | None,
     model: str | None,
     base_url: str | None,
+    no_ledger: bool,
     form: str | None,
 ) -> None:
     """Find the records of COLLECTION most similar to the record ID, or to a text.
@@ -123,7 +125,7 @@ def similar(
     """
     if (id is None) == (text is None):
         raise click.UsageError("give either the ID of a record or --text")
-    with open_for_reading(place, model, base_url) as collection:
+    with open_for_reading(place, model, base_url, ledger=not no_ledger) as collection:
         if text and not collection.count():
             _tell_empty(place, where, form)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -70,6 +70,7 @@ def copy_collection(
     model: Any = None,
     base_url: str | None = None,
     merge: bool = False,
+    ledger: bool = True,
     sample: int = 100,
     seed: int = 0,
     progress: Progress | bool | None = None,
@@ -87,6 +88,7 @@ def copy_collection(
             as `Collection` takes it; checked by embedding some texts again, through the user's ledger.
         base_url: the server of that model, as in `load_model`.
         merge: the target may hold other records of the same model: they are kept, those with the same id replaced.
+        ledger: False embeds those texts without it.
         sample: records to read back at the end and to compare with the source's.
         seed: of the choice of these.
         progress: called with (records done, records in all); True shows a bar.
@@ -102,7 +104,7 @@ def copy_collection(
         if isinstance(origin, ForeignStore):
             require_named(origin, model)
             _refuse_in_vain(origin, target, model)
-            _adopt(origin, model, base_url)
+            _adopt(origin, model, base_url, ledger)
         elif model is not None:
             raise InputError(f"{origin.url} says itself which model its vectors are of; leave model out")
         goal = stack.enter_context(_opened(target))
@@ -165,8 +167,8 @@ def _refuse_in_vain(source: ForeignStore, target: str | Path, model: Any) -> Non
         return
 
 
-def _adopt(source: ForeignStore, model: Any, base_url: str | None) -> None:
-    with Ledger() as ledger:
+def _adopt(source: ForeignStore, model: Any, base_url: str | None, keep: bool) -> None:
+    with Ledger() if keep else nullcontext() as ledger:
         adopt(source, recognised(load_model(model, base_url=base_url), ledger), ledger)
 
 

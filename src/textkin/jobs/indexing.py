@@ -118,6 +118,11 @@ def index(
     start = time.monotonic()
     report = IndexReport()
     seen: set[str] = set()
+    if store.header is None:
+        # Before anything is made: where vectors can't be kept, no empty collection is left behind.
+        kept = ledger()
+        if kept is not None:
+            kept.require_writable()
     with store.writing("index"):
         done = 0
         for batch in _batches(_checked(records, seen)):

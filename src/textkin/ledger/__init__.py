@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from textkin.ledger.budgeting import known_canaries
-from textkin.ledger.database import Ledger, LedgerUse
+from textkin.ledger.database import Ledger, LedgerUse, ledger_if_there
 from textkin.ledger.embedding import LedgerResult, embed
 from textkin.ledger.entries import Remembered
 
-__all__ = ["Ledger", "LedgerResult", "LedgerUse", "Remembered", "embed", "known_canaries"]
+__all__ = ["Ledger", "LedgerResult", "LedgerUse", "Remembered", "embed", "known_canaries", "ledger_if_there"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final
 
-from textkin.errors import BudgetError, InputError
+from textkin.errors import BudgetError, InputError, ReadOnlyError
 from textkin.ledger.claims import Patience
 from textkin.ledger.database import Ledger
 from textkin.models.fingerprint import canary_vectors
@@ -79,7 +79,13 @@ def known_canaries(model: Model, ledger: Ledger | None) -> Matrix:
     """`canary_vectors`, which for a provider's model are paid for once: then the ledger has them."""
     if ledger is None or model.info.details.get("kind") != "provider":
         return canary_vectors(model)
-    return introduced(model, ledger)
+    known = ledger.canaries(model.info.fingerprint)
+    if known is not None:
+        return known
+    try:
+        return introduced(model, ledger)
+    except ReadOnlyError:  # who only asks needs no place in it
+        return canary_vectors(model)
 
 
 def introduced(model: Model, ledger: Ledger, given_up: Callable[[], bool] = lambda: False) -> Matrix:

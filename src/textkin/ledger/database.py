@@ -50,6 +50,10 @@ from textkin.vectors.own_files import make_private_folder
 _DAY: Final = 86400
 _LAST_DAY: Final = 2**63 - 1
 _EPOCH: Final = date(1970, 1, 1)
+_CURE: Final = (
+    ". The ledger keeps each vector that was made: set TEXTKIN_DATA to a folder that can be written, or do "
+    "without it: --no-ledger (ledger=False)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Ledger:
 
     def __init__(self, path: Path | None = None, *, timeout: float = 30.0) -> None:
         self._path = data_folder() / "ledger.db" if path is None else absolute(path)
+        self._cure = _CURE if path is None else ""
         self._timeout = timeout
         self._guard = threading.RLock()
         self._closed = False
@@ -117,6 +122,16 @@ class Ledger:
     def path(self) -> Path:
         """The file."""
         return self._path
+
+    def require_writable(self) -> None:
+        """Refuse, before texts are embedded, a file that could not keep their vectors.
+
+        Raises:
+            ReadOnlyError: it can only be read.
+        """
+        with self._transaction(write=False) as connection:
+            if connection.readonly("main"):
+                raise self._unwritable()
 
     def close(self) -> None:
         """Release the file. Closing twice is fine."""
@@ -341,11 +356,21 @@ class Ledger:
 
     # -- inside --------------------------------------------------------------------------------------------
 
+    def _unwritable(self) -> ReadOnlyError:
+        return ReadOnlyError(f"{self._path} can't be written: it is read-only for you{self._cure}")
+
     def _open(self) -> None:
-        if not self._path.exists():
-            self._create()
-        elif unfinished(self._path):
-            self._tidy()
+        try:
+            with translated(self._path, LEDGER.cure):
+                there = self._path.exists()
+            if not there:
+                self._create()
+            elif unfinished(self._path):
+                self._tidy()
+        except StoreLockedError:
+            raise
+        except StoreError as error:
+            raise type(error)(f"{error}{self._cure}") from error
         found = identity(self._path, LEDGER)
         self._connection, self._frozen = self._connect()
         self._file = found
@@ -400,7 +425,7 @@ class Ledger:
                 self._connection.close(True)
                 self._open()
             if write and self._connection.readonly("main"):
-                raise ReadOnlyError(f"{self._path} can't be written: it is read-only for you")
+                raise self._unwritable()
             if durable:
                 with transaction(self._connection, write=write):
                     yield self._connection
@@ -421,3 +446,13 @@ class Ledger:
     def _give_space_back(self) -> None:
         with self._guard, translated(self._path, LEDGER.cure):
             self._connection.execute("PRAGMA incremental_vacuum").fetchall()  # one page a step
+
+
+def ledger_if_there() -> Ledger | None:
+    """The user's ledger, for who only looks something up; None where there is none yet, or none to be seen."""
+    try:
+        if not (data_folder() / "ledger.db").exists():
+            return None
+    except PermissionError:
+        return None
+    return Ledger()

@@ -117,8 +117,10 @@ def embed(
     tokens = 0
     if from_ledger:
         work.report(0)
-    if missing and ledger is not None and not ledger.knows(info.fingerprint):
-        introduced(model, ledger, given_up)
+    if missing and ledger is not None:
+        ledger.require_writable()
+        if not ledger.knows(info.fingerprint):
+            introduced(model, ledger, given_up)
     partwise = isinstance(model, PartwiseModel)
     # One text for a model on this machine isn't worth it: at worst both embed it, and the first vector stays.
     claims = (

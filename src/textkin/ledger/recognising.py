@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
 
-from textkin.errors import ModelMismatchError
+from textkin.errors import ModelMismatchError, ReadOnlyError
 from textkin.ledger.database import Ledger
 from textkin.ledger.entries import Remembered
 from textkin.models.embedding_model import EmbeddingModel
@@ -30,7 +31,8 @@ def recognised(model: EmbeddingModel, ledger: Ledger | None) -> EmbeddingModel:
         return model
     known = ledger.known_by_canaries(inner.canaries, tolerance=1e-5, kind="object")
     if known is None:
-        ledger.remember_model(inner.info, inner.canaries)
+        with suppress(ReadOnlyError):  # who only asks needs no place in it
+            ledger.remember_model(inner.info, inner.canaries)
         return model
     return EmbeddingModel(inner.with_fingerprint(known))
 

@@ -10,6 +10,7 @@ import functools
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 import sys
@@ -76,11 +77,7 @@ def standard_input(stream: BinaryIO | None, options: ReadOptions, on_note: OnNot
     Raises:
         InputError: nothing in it, or bytes that are no text.
     """
-    if stream is None:
-        if sys.stdin is None:
-            raise InputError("stdin is closed; pipe texts to it, a line each, or name a file")
-        stream = sys.stdin.buffer
-    ahead = _Ahead(stream)
+    ahead = _Ahead(process_stdin() if stream is None else stream)
     packing = next((packing for magic, packing in _PACKED if ahead.start.startswith(magic)), None)
     with contextlib.ExitStack() as stack:
         spool = None
@@ -334,6 +331,26 @@ def _is_object(line: str) -> bool:
         return line.startswith("{") and isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def process_stdin() -> BinaryIO:
+    """The process's own standard input.
+
+    Raises:
+        InputError: it is closed, or nothing that can be read.
+    """
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("standard input is closed; pipe texts to it, or name a file")
+    stream = sys.stdin.buffer
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return stream  # not a file: whoever calls this has put something in its place
+    try:
+        os.read(number, 0)
+    except OSError as error:
+        raise InputError(f"standard input can't be read: {error.strerror}; pipe texts to it") from error
+    return stream
 
 
 def _columns_asked(options: ReadOptions) -> bool:

@@ -101,7 +101,8 @@ def folder_of(place: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise from_system(error, folder) from error
+        problem = from_system(error, folder)
+        raise type(problem)(f"{problem}. Set TEXTKIN_DATA to a folder that can be written") from error
     return folder
 
 
@@ -207,7 +208,13 @@ def registered(place: Place | str, inputs: Sequence[str], model: str, rank: int 
 
 def entries() -> list[Entry]:
     """All jobs of this user, the last begun first; several ranks of one have an entry each."""
-    found = (_entry(path) for path in _home().glob(f"*/{_ENTRY}*.json"))
+    try:
+        paths = list(_home().glob(f"*/{_ENTRY}*.json"))
+    except PermissionError as error:
+        raise StoreError(
+            f"{_home()} can't be read ({error.strerror}); set TEXTKIN_DATA to your own folder"
+        ) from error
+    found = (_entry(path) for path in paths)
     return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.started, reverse=True)
 
 

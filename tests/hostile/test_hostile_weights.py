@@ -273,7 +273,7 @@ def _weights_asked(hub: Hub) -> list[str]:
     return [asked for asked in hub.requests if asked.startswith("GET") and asked.endswith(".safetensors")]
 
 
-def _wait_for(what: Callable[[], object], seconds: float = 30.0) -> None:
+def _wait_for(what: Callable[[], object], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "waited too long"

@@ -44,7 +44,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return script("bulk_kill").undisturbed(way, texts, more, folder)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_job_ends_as_an_undisturbed_one(job: Any, tmp_path: Path) -> None:
     kill = script("bulk_kill")
     found = kill.Findings()
@@ -68,7 +68,7 @@ def test_a_disk_that_fails_is_told_and_the_job_goes_on(job: Any, tmp_path: Path,
     assert outcome.problems == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(("kind", "under"), [("SmallDisk", "data"), ("FailingDisk", "out")])
 def test_real_disks_that_are_full_or_fail(job: Any, tmp_path: Path, kind: str, under: str) -> None:
     disks = script("_bulk_disks")

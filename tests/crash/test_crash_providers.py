@@ -47,7 +47,7 @@ def test_what_ends_a_run_keeps_what_was_answered(tmp_path: Path, kind: str) -> N
     ran(tmp_path, "--providers", "openai", "--kills", "0", "--kinds", kind)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("provider", ["openai", "cohere"])
 def test_a_kill_loses_at_most_what_was_in_flight(tmp_path: Path, provider: str) -> None:
     done = ran(tmp_path, "--providers", provider, "--kills", "4", "--kinds", "500")

@@ -144,6 +144,7 @@ def test_drivers_that_end_leave_the_cluster_as_it_was(nodes: ray_nodes.Nodes) ->
     assert len(ray_nodes.session_processes(nodes.second.pid)) <= before + 2
 
 
+@pytest.mark.soak
 def test_the_join_survives_its_workers(nodes: ray_nodes.Nodes) -> None:
     rng = np.random.default_rng(2)
     vectors = np.repeat(rng.standard_normal((3000, 64)), 2, axis=0) + 0.01 * rng.standard_normal((6000, 64))
@@ -163,6 +164,7 @@ def test_the_join_survives_its_workers(nodes: ray_nodes.Nodes) -> None:
     assert np.array_equal(there.j, here.j)
 
 
+@pytest.mark.soak
 def test_a_node_that_goes_takes_no_block_with_it(nodes: ray_nodes.Nodes) -> None:
     with on_ray.connect(nodes.address, workers=2) as cluster:
         model = cluster.model(Recipe("hashing:64"))
@@ -259,6 +261,7 @@ def end_driver(number: int, folder: Path) -> Ended:
     return Ended(code, left - spared, (files, {path.name for path in home.iterdir()}))
 
 
+@pytest.mark.soak
 def test_a_cluster_of_our_own_ends_with_the_process(short_folder: Path) -> None:
     ends = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL, 0)
     with ThreadPoolExecutor(len(ends)) as pool:

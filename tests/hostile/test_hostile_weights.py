@@ -302,7 +302,7 @@ def test_kill_9_while_fetching_then_fetch_again(
     assert not _leftovers()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_kill_9_at_any_moment(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through pip and unpacking as well: what is found afterwards is whole or nothing."""
     files = contents(20_000_000)

@@ -170,7 +170,9 @@ class Onlooker:
 
     def _look(self) -> None:
         known: set[tuple[str, int]] = set()
-        while not self._end.wait(self._pause):
+        ended = False
+        while not ended:
+            ended = self._end.wait(self._pause)  # and once more at the end
             for file in self._out.glob("*.parquet"):
                 try:
                     mark = (file.name, file.stat().st_ino)

@@ -38,11 +38,11 @@ def a_moment(place: Place, first: float, seconds: float, shards: int, chance: ra
     Args:
         place: of the job.
         first: seconds until an undisturbed run has a shard.
-        seconds: that it takes in all.
+        seconds: that it takes in all; 0: never at a time, always by the hook.
         shards: of an undisturbed run.
         chance: what is drawn from.
     """
-    if chance.random() < 0.5:
+    if seconds and chance.random() < 0.5:
         early = chance.random() < 0.25
         return Moment("at any time", chance.uniform(0, first) if early else chance.uniform(first, seconds))
     call, do, what = chance.choice(_TRAPS)

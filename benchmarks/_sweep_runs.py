@@ -140,7 +140,7 @@ def manners(ended: Ended, killed: bool) -> Iterator[str]:
         yield f"it was ended by signal {-ended.code}"
     elif ended.code > 0 and ended.code not in documented_codes():
         yield f"exit code {ended.code}: {ended.err.strip()[-400:]}"
-    elif any(word in ended.err for word in _BAD_WORDS):
-        yield f"it says {ended.err.strip()[-400:]}"
+    elif bad := [word for word in _BAD_WORDS if word in ended.err]:
+        yield f"{bad[0]} on stderr: {ended.err.strip()[-400:]}"
     if ended.code and ended.code > 0 and not ended.err.strip():
         yield f"exit code {ended.code} without a word"

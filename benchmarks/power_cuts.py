@@ -2,8 +2,8 @@
 
 Each state holds all that was synced before the cut, and of the rest anything (`_disk_states`). After it, as after
 a kill (`sweep.py`): whole records, old or new, no output half-written, and the next run finishes. What a program
-was told is stored is there: a process that changes a collection says so after each step, and a cut after the end of
-a command must leave all that it made.
+was told is stored is there: a process that changes a collection says so after each step, and a cut after the end
+of a command must leave all that it made.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,12 +14,27 @@ import servers
 from textkin import _places
 
 # In CI the same examples every time: a change is judged by itself, not by luck. On a desk new ones each time.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# Never by the clock: an example may take as long as a busy machine needs.
+hypothesis.settings.register_profile(
+    "desk", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("desk"), derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 # Read before any test points it elsewhere: where `make test` has fetched the models to.
 _REAL_CACHE = _places.cache_folder().absolute()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="files, and tests in them, in a random order")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--shuffle``: by file, so that what a file sets up once is not set up again and again."""
+    seed = config.getoption("--shuffle")
+    if seed is not None:
+        keys = {item.path: random.Random(f"{seed} {item.path.name}").random() for item in items}
+        items.sort(key=lambda item: (keys[item.path], random.Random(f"{seed} {item.nodeid}").random()))
 
 
 @pytest.fixture(autouse=True)

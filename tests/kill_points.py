@@ -1,8 +1,8 @@
 """A worker process that is killed at a point of its work, not after some time: the same on every machine.
 
-What counts as a step: each statement that SQLite begins and ends, every so many of its instructions, each file that is
-opened to write, renamed, removed or cut, and each fsync. A worker begins with `PRELUDE`, calls ``arm()`` when steps
-begin to count, and ``say``s what it has done; the last word is "end".
+What counts as a step: each statement that SQLite begins and ends, every so many of its instructions, each file
+that is opened to write, renamed, removed or cut, and each fsync. A worker begins with `PRELUDE`, calls ``arm()``
+when steps begin to count, and ``say``s what it has done; the last word is "end".
 """
 
 from __future__ import annotations

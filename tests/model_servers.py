@@ -61,4 +61,4 @@ def _serving(name: str, command: list[str], settings: dict[str, str]) -> Iterato
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
-            server.wait(20)
+            server.wait(180)

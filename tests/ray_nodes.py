@@ -100,7 +100,7 @@ def kill_session(leader: int, named: str = "") -> None:
                 os.kill(process, signal.SIGKILL)
 
 
-def gone(leader: int, seconds: float = 10, but: Set[str] = frozenset()) -> dict[int, str]:
+def gone(leader: int, seconds: float = 120, but: Set[str] = frozenset()) -> dict[int, str]:
     """What is left of a session after at most so many seconds, or once that is ``but`` these names."""
     until = time.monotonic() + seconds
     while not set((left := session_processes(leader)).values()) <= but and time.monotonic() < until:

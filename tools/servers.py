@@ -70,7 +70,7 @@ def postgresql() -> Iterator[str]:
             yield f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
         finally:
             server.terminate()
-            server.wait(20)
+            server.wait(180)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -132,7 +132,7 @@ def chroma() -> Iterator[str]:
             yield f"127.0.0.1:{port}"
         finally:
             server.terminate()
-            server.wait(20)
+            server.wait(180)
 
 
 def answers(port: int) -> bool:
@@ -142,7 +142,7 @@ def answers(port: int) -> bool:
 
 
 def wait_for(ready: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not ready():
         if server.poll() is not None or time.monotonic() > end:
             raise RuntimeError(f"the server did not start: {log.read_text(errors='replace')[-2000:]}")

@@ -4,10 +4,11 @@ TEXTKIN_WATCH_LOG names a file. Every order to a model becomes a line ``O proces
 answered, and all that a ledger has on the disk a line ``K process digest...`` once it is there, whichever process
 it is: the command, or a worker of Ray.
 
-TEXTKIN_WATCH_TRAP is JSON: ``call`` (one of `_CALLS`, or ``parquet``: a part of a Parquet file was written),
-``below`` (only on files in that folder), ``nth``, and ``do``: ``kill before``, ``kill after`` (SIGKILL to this
-process) or the number of an error, which this call and all that follow it fail with. The command itself is the one
-that users run.
+TEXTKIN_WATCH_TRAP is JSON: ``call`` (one of `_CALLS`; ``parquet``: a part of a Parquet file was written;
+``upsert``: a batch was stored in a collection), ``below`` (only on files in that folder), ``nth``, and ``do``:
+``kill before``, ``kill after`` (SIGKILL to this process), ``hold`` (once it was made, make ``file`` and wait until
+that is gone), ``signal N after`` (to this process) or the number of an error, which this call and all that follow
+it fail with. The command itself is the one that users run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -66,8 +68,9 @@ class _Log:
 class _Trap:
     """The n-th call of a kind on files of a folder ends the process, or fails from then on."""
 
-    def __init__(self, call: str, below: str, nth: int, do: str | int) -> None:
+    def __init__(self, call: str, below: str, nth: int, do: str | int, file: str = "") -> None:
         self._call, self._below, self._left, self._do = call, os.path.realpath(below), nth, do
+        self._file = Path(file)
         self._lock = threading.Lock()
 
     def set(self) -> None:
@@ -79,6 +82,10 @@ class _Trap:
             for name in ("write_table", "write_batch", "write_row_group"):
                 if hasattr(module.ParquetWriter, name):
                     setattr(module.ParquetWriter, name, self._watched(getattr(module.ParquetWriter, name), True))
+
+    def watch_store(self, module: ModuleType) -> None:
+        if self._call == "upsert":
+            module.LocalStore.upsert = self._watched(module.LocalStore.upsert, True)
 
     def _watched(self, call: Callable[..., Any], anywhere: bool = False) -> Callable[..., Any]:
         def watched(*given: Any, **named: Any) -> Any:
@@ -92,11 +99,21 @@ class _Trap:
             if now and self._do == "kill before":
                 os.kill(os.getpid(), signal.SIGKILL)
             answer = call(*given, **named)
-            if now and self._do == "kill after":
-                os.kill(os.getpid(), signal.SIGKILL)
+            if now:
+                self._after()
             return answer
 
         return watched
+
+    def _after(self) -> None:
+        if self._do == "kill after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self._do == "hold":
+            self._file.touch()
+            while self._file.exists():
+                time.sleep(0.01)
+        elif isinstance(self._do, str) and self._do.startswith("signal "):
+            os.kill(os.getpid(), int(self._do.split()[1]))
 
     def _meant(self, given: tuple[Any, ...]) -> bool:
         for one in given[:2]:
@@ -139,6 +156,7 @@ def _begin() -> None:
         sprung = _Trap(**json.loads(trap))
         sprung.set()
         changes["pyarrow.parquet.core"] = sprung.watch_parquet
+        changes["textkin.stores.local.store"] = sprung.watch_store
     if changes:
         sys.meta_path.insert(0, _Finder(changes))
 

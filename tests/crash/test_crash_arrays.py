@@ -1,4 +1,4 @@
-"""kill -9 of a process that writes an .npy collection, at steps of its work and at every single one of a rewrite."""
+"""kill -9 of a process that writes an .npy collection, at steps of its work and at each one of a rewrite."""
 
 from __future__ import annotations
 

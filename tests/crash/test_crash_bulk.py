@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,11 +44,12 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return script("bulk_kill").undisturbed(way, texts, more, folder)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_job_ends_as_an_undisturbed_one(job: Any, tmp_path: Path) -> None:
     kill = script("bulk_kill")
     found = kill.Findings()
     chance = random.Random(11)
+    job.seconds = 0  # kills at calls, not at times
     while found.kills.total() < 7:
         kill.one_round(job, tmp_path, 7 - found.kills.total(), chance, found, None)
     assert found.problems == []
@@ -68,7 +68,7 @@ def test_a_disk_that_fails_is_told_and_the_job_goes_on(job: Any, tmp_path: Path,
     assert outcome.problems == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(("kind", "under"), [("SmallDisk", "data"), ("FailingDisk", "out")])
 def test_real_disks_that_are_full_or_fail(job: Any, tmp_path: Path, kind: str, under: str) -> None:
     disks = script("_bulk_disks")
@@ -76,7 +76,7 @@ def test_real_disks_that_are_full_or_fail(job: Any, tmp_path: Path, kind: str, u
         pytest.skip("mounts need root")
     job.put(-1)
     command = ["unshare", "--mount", sys.executable, "-c", IN_MOUNTS, str(BENCHMARKS), kind, under, str(tmp_path)]
-    done = subprocess.run([*command, str(job.source)], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([*command, str(job.source)], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
@@ -108,11 +108,8 @@ def test_a_stopped_job_ends_its_block_and_says_how_to_go_on(
     cases, checks, victims = script("_bulk_cases"), script("_bulk_checks"), script("_bulk_victim")
     place = cases.Place(tmp_path / "stopped")
     job.put(0)
-    with victims.Victim(place, job.way, job.source) as victim:
-        while not list(place.out.glob("*.parquet")):
-            assert victim.process.poll() is None, victim.errors()
-            time.sleep(0.002)
-        victim.tell(number)
+    trap = {"call": "replace", "below": str(place.out), "nth": 5, "do": f"signal {int(number)} after"}
+    with victims.Victim(place, job.way, job.source, trap=trap) as victim:
         assert victim.finish() == code, victim.errors()
         assert "--resume" in victim.errors()
         assert "Traceback" not in victim.errors()

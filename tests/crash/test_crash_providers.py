@@ -8,12 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+
+from held import PATIENCE, wait_until
 
 if sys.platform == "win32":
     pytest.skip("kill -9 is of POSIX", allow_module_level=True)
@@ -44,7 +47,7 @@ def test_what_ends_a_run_keeps_what_was_answered(tmp_path: Path, kind: str) -> N
     ran(tmp_path, "--providers", "openai", "--kills", "0", "--kinds", kind)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("provider", ["openai", "cohere"])
 def test_a_kill_loses_at_most_what_was_in_flight(tmp_path: Path, provider: str) -> None:
     done = ran(tmp_path, "--providers", provider, "--kills", "4", "--kinds", "500")
@@ -81,23 +84,33 @@ def script(name: str) -> ModuleType:
         sys.path.remove(str(BENCHMARKS))
 
 
-@pytest.mark.slow
 def test_ctrl_c_keeps_all_that_was_paid(tmp_path: Path) -> None:
+    """Wherever it comes: while the first part is held by the server, so that what follows is on its way."""
     faults = script("faults")
     texts = [f"text number {number}" for number in range(2000)]
     source = tmp_path / "texts.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     model = "openai:text-embedding-3-small?dimensions=16"
     command = [sys.executable, "-m", "textkin", "embed", str(source), "-o", "v.npy", "--model", model]
-    with faults.ProviderServer(latency=0.4) as server:
+    held = threading.Event()
+
+    def plan(request: Any) -> None:
+        if len(server.billing.texts) >= 12 + 8 * 64:
+            held.wait(PATIENCE)
+
+    with faults.ProviderServer(plan) as server:
         environment = {**os.environ, **server.environment, "TEXTKIN_DATA": str(tmp_path / "data")}
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, cwd=tmp_path)
-        end = time.monotonic() + 60
-        while len(server.billing.texts) < 12 + 8 * 64 and time.monotonic() < end:
-            time.sleep(0.01)
-        time.sleep(0.1)  # so that the next eight are on their way
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        with subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=tmp_path,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
+            wait_until(lambda: len(server.billing.texts) >= 12 + 8 * 64 or process.poll() is not None)
+            process.send_signal(signal.SIGINT)
+            held.set()
+            _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors.decode()
     paid = {digest for _, _, digest in server.billing.texts}
     with faults.Ledger(tmp_path / "data" / "ledger.db") as ledger:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 
 import ray_nodes
+from held import wait_until
 from textkin.duplicates.join import near_pairs
 from textkin.jobs import ray as on_ray
 from textkin.jobs.ray import Recipe
@@ -59,7 +59,7 @@ def run_driver(code: str, *arguments: str, **environment: str) -> subprocess.Com
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
 
@@ -99,39 +99,29 @@ def test_a_cluster_is_joined_with_its_token_only(nodes: ray_nodes.Nodes, tmp_pat
 def test_killed_workers_cost_time_and_nothing_else(
     nodes: ray_nodes.Nodes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    dice = random.Random(1)
-    stop = threading.Event()
     killed = 0
-
-    def kill(model: on_ray.RayModel) -> None:
-        nonlocal killed
-        while not stop.wait(dice.uniform(0.2, 0.8)):
-            if alive := worker_processes(model):
-                os.kill(dice.choice(alive), signal.SIGKILL)
-                killed += 1
 
     with on_ray.connect(nodes.address, workers=2) as cluster:
         model = cluster.model(Recipe("hashing:64"))
         assert not model.guessed
         spend = Spend()
 
-        def one(block: list[str]) -> LedgerResult:
+        def one(number: int) -> LedgerResult:
+            nonlocal killed
+            if number in (10, 25, 40):
+                wait_until(lambda: worker_processes(model), "a worker")
+                os.kill(worker_processes(model)[0], signal.SIGKILL)
+                killed += 1
             with spend.counting():
-                return embed(model, block, "document", ledger)
+                return embed(model, BLOCKS[number], "document", ledger)
 
-        killer = threading.Thread(target=kill, args=(model,))
-        killer.start()
-        try:
-            with Ledger(tmp_path / "ledger.db") as ledger, ThreadPoolExecutor(model.in_flight) as pool:
-                results = list(pool.map(one, BLOCKS))
-                assert ledger.stats()[0].texts == len(TEXTS)
-        finally:
-            stop.set()
-            killer.join()
+        with Ledger(tmp_path / "ledger.db") as ledger, ThreadPoolExecutor(model.in_flight) as pool:
+            results = list(pool.map(one, range(len(BLOCKS))))
+            assert ledger.stats()[0].texts == len(TEXTS)
         retries = spend.spent().retries
     assert np.array_equal(np.concatenate([one.vectors for one in results]), HashingModel(64).embed(TEXTS).vectors)
     assert sum(one.embedded for one in results) == len(TEXTS)
-    assert killed >= 3
+    assert killed == 3
     assert 1 <= retries <= 2 * killed
     assert capfd.readouterr() == ("", "")
 
@@ -146,7 +136,7 @@ def test_drivers_that_end_leave_the_cluster_as_it_was(nodes: ray_nodes.Nodes) ->
         assert driver.stdout.readline().startswith(b"False")
         assert driver.stdout.readline() == b"up\n"
         driver.kill()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     with on_ray.connect(nodes.address) as cluster:
         while cluster.ray.available_resources().get("CPU", 0) < 2 and time.monotonic() < until:
             time.sleep(0.2)
@@ -154,6 +144,7 @@ def test_drivers_that_end_leave_the_cluster_as_it_was(nodes: ray_nodes.Nodes) ->
     assert len(ray_nodes.session_processes(nodes.second.pid)) <= before + 2
 
 
+@pytest.mark.soak
 def test_the_join_survives_its_workers(nodes: ray_nodes.Nodes) -> None:
     rng = np.random.default_rng(2)
     vectors = np.repeat(rng.standard_normal((3000, 64)), 2, axis=0) + 0.01 * rng.standard_normal((6000, 64))
@@ -173,6 +164,7 @@ def test_the_join_survives_its_workers(nodes: ray_nodes.Nodes) -> None:
     assert np.array_equal(there.j, here.j)
 
 
+@pytest.mark.soak
 def test_a_node_that_goes_takes_no_block_with_it(nodes: ray_nodes.Nodes) -> None:
     with on_ray.connect(nodes.address, workers=2) as cluster:
         model = cluster.model(Recipe("hashing:64"))
@@ -219,7 +211,7 @@ with ray.connect("local", workers=2) as cluster:
     model = cluster.model(ray.Recipe("hashing:64"))
     print(model.info.name, flush=True)
     threading.Thread(target=lambda: [model.embed(["x"] * 1000) for _ in range(10**6)], daemon=True).start()
-    time.sleep(100)
+    time.sleep(900)
 """
 
 
@@ -260,15 +252,16 @@ def end_driver(number: int, folder: Path) -> Ended:
             assert driver.stdout.readline() == "hashing:64\n"
             if number:
                 os.killpg(driver.pid, number) if number == signal.SIGINT else os.kill(driver.pid, number)
-            code = driver.wait(60)
+            code = driver.wait(240)
             spared = AGENTS if number == signal.SIGKILL else set()
-            left = set(ray_nodes.gone(driver.pid, 30, but=spared).values())
+            left = set(ray_nodes.gone(driver.pid, 120, but=spared).values())
         finally:
             ray_nodes.kill_session(driver.pid)
     files = {path.name for path in temporary.iterdir()}
     return Ended(code, left - spared, (files, {path.name for path in home.iterdir()}))
 
 
+@pytest.mark.soak
 def test_a_cluster_of_our_own_ends_with_the_process(short_folder: Path) -> None:
     ends = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL, 0)
     with ThreadPoolExecutor(len(ends)) as pool:

@@ -132,8 +132,8 @@ def test_what_cannot_be_measured(rows: Matrix, arguments: dict[str, object], mes
 
 
 def test_it_is_quick_where_it_is_used() -> None:
-    """20,000 vectors of 384 dimensions: a few seconds, on any machine."""
+    """20,000 vectors of 384 dimensions: a few seconds; minutes where it is wrong."""
     rows = clouds(20_000, 384)
     start = time.perf_counter()
     measure(rows, "int8")
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 120

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from click.testing import CliRunner, Result
 
 import file_server
 import textkin
+from held import held
 from textkin.cli.main import main
 from textkin.errors import InputError
 
@@ -302,23 +302,16 @@ def long_job(run: Run) -> tuple[str, ...]:
     return ("embed", "long.jsonl", "-o", "out", "--model", "hashing:64", "--shard-rows", "500")
 
 
-def until_a_shard(out: str) -> None:
-    for _ in range(1000):
-        if next(Path(out).glob("part-*.parquet"), None):
-            return
-        time.sleep(0.02)
-    pytest.fail("no shard came")
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_what_is_in_flight_and_says_how_to_go_on(
     run: Run, long_job: tuple[str, ...], number: signal.Signals, code: int
 ) -> None:
-    with start(*long_job, "--json") as job:
-        until_a_shard("out")
+    with held(*long_job, "--json", call="replace", below="out", nth=6) as here:
+        job = here.process
         assert "running" in run("jobs", "out").stdout
         assert "another process" in run(*long_job, "--resume", code=9).stderr
         job.send_signal(number)
+        here.release()
         out, err = job.communicate()
     assert job.returncode == code, err
     report = json.loads(out)

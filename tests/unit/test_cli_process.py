@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from held import PATIENCE, held
 
 TEXTKIN = (sys.executable, "-W", "error", "-m", "textkin")
 
@@ -152,22 +153,11 @@ def test_interrupting_keeps_what_was_stored_and_the_same_command_goes_on(
     total = 3_000
     lines = "".join(json.dumps({"text": f"text {n} " + "words " * 40}) + "\n" for n in range(total))
     (place / "many.jsonl").write_text(lines)
-    args = [*TEXTKIN, "index", "many.jsonl", "--to", "n.kin", "--model", "hashing", *no_ledger]
-    log = place / "n.kin" / "collection.db-wal"
-    with subprocess.Popen(
-        args,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell's background jobs ignore Ctrl-C, and their children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as running:
-        deadline = time.monotonic() + 60
-        while not (log.exists() and log.stat().st_size > 500_000) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130
+    args = ["index", "many.jsonl", "--to", "n.kin", "--model", "hashing", *no_ledger]
+    with held(*args, call="upsert", below=place, nth=2) as here:
+        here.process.send_signal(signal.SIGINT)
+        _, errors = here.process.communicate(timeout=PATIENCE)
+    assert here.process.returncode == 130
     assert "Traceback" not in errors
     assert "are stored in n.kin" in errors
     assert ("vectors made for further texts are in the ledger" in errors) == (not no_ledger)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -179,7 +179,7 @@ def test_an_answer_is_given_before_the_others_are_there() -> None:
 
     def send(texts: list[str]) -> Answered:
         if texts[0] != "0 x":
-            assert held.wait(10)
+            assert held.wait(120)
         return vectors_of(texts)
 
     texts = [f"{n} x" for n in range(28)]
@@ -204,19 +204,33 @@ def test_who_stops_listening_stops_the_work() -> None:
     assert calls.total() < 20
 
 
+@pytest.fixture
+def interrupted() -> Iterator[threading.Event]:
+    """Set once a Ctrl-C has been noticed, also where a shell has this process ignore them."""
+    noticed = threading.Event()
+
+    def notice(*_: object) -> None:
+        noticed.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, notice)
+    yield noticed
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
-def test_ctrl_c_waits_for_what_is_on_its_way_and_sends_nothing_more() -> None:
+def test_ctrl_c_waits_for_what_is_on_its_way_and_sends_nothing_more(interrupted: threading.Event) -> None:
     sent = Counter[str]()
     on_their_way = threading.Barrier(5)
 
     def send(texts: list[str]) -> Answered:
         sent.update(texts)
-        on_their_way.wait(10)
-        time.sleep(0.2)
+        on_their_way.wait(120)
+        assert interrupted.wait(120)
         return vectors_of(texts)
 
     def interrupt() -> None:
-        on_their_way.wait(10)
+        on_their_way.wait(120)
         os.kill(os.getpid(), signal.SIGINT)
 
     waiting = threading.Thread(target=interrupt)
@@ -262,15 +276,15 @@ def test_answers_that_come_with_the_end_of_the_last_thread_are_given_after_an_in
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
-def test_ctrl_c_ends_a_backoff_at_once() -> None:
+def test_ctrl_c_ends_a_backoff_at_once(interrupted: threading.Event) -> None:
     asked = threading.Event()
 
     def send(texts: list[str]) -> Answered:
         asked.set()
-        raise PassingError("busy", 30.0, crowded=True)
+        raise PassingError("busy", 600.0, crowded=True)
 
     def interrupt() -> None:
-        asked.wait(10)
+        asked.wait(120)
         time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -280,7 +294,7 @@ def test_ctrl_c_ends_a_backoff_at_once() -> None:
     with pytest.raises(KeyboardInterrupt):
         list(send_all(send, ["1 x"] * 70, [1] * 70, RequestLimits(7, 1000), QUICK))
     waiting.join()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 300
 
 
 def test_too_many_requests_hold_back_everybody() -> None:

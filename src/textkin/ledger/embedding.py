@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from textkin.ledger.claims import Patience
 from textkin.ledger.database import Ledger
 from textkin.ledger.entries import Remembered
 from textkin.ledger.recognising import refuse_changed, refuse_replaced
+from textkin.models.interrupts import deferred
 from textkin.models.spending import Spend, current_spend
 from textkin.text.digest import text_digest, well_formed
 from textkin.types import Embedded, Matrix, Model, ModelInfo, PartwiseModel, Progress, Role
@@ -165,7 +166,8 @@ def embed(
                 sent = [whole[rows_of[digest][0]] for digest in whole_block]
                 owned = [rows_of[digest] for digest in whole_block]
                 # Closed whatever happens: a ledger that can't be written must not leave requests running.
-                with closing(_answers(model, sent, role, work, owned, spend, reserved)) as answers:
+                given = _answers(model, sent, role, work, owned, spend, reserved)
+                with deferred() if partwise else nullcontext(), closing(given) as answers:
                     for places, answer in answers:
                         part = [whole_block[place] for place in places]
                         tokens += _keep(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty
 
+from textkin.models import interrupts
 from textkin.models.providers.gate import Gate
 from textkin.models.providers.packing import LearnedSize, RequestLimits, pack
 from textkin.models.providers.requests import Answered, Part, Patience
@@ -70,6 +71,7 @@ def send_all(
                     started += 1
                     threads[started - 1].start()
                 # With a time limit, because Ctrl-C doesn't end an endless wait everywhere.
+                interrupts.check()
                 news = work.news.get(timeout=GLANCE)
             except KeyboardInterrupt as error:
                 if interrupt is not None:

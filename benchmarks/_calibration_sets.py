@@ -12,6 +12,7 @@ import itertools
 import json
 import random
 import re
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,31 @@ def _other(text: str, dice: random.Random) -> str:
     return made if made.split() != text.split() else made + " !"
 
 
+def _third(text: str, dice: random.Random) -> str:
+    """A text keyed in by hand: a wrong letter, no punctuation, a word twice or left out, other capitals."""
+    made = text
+    for _ in range(dice.choice([1, 1, 2])):
+        words = made.split(" ")
+        at = dice.randrange(len(words))
+        word = words[at]
+        what = dice.randrange(6)
+        if what == 0 and len(word) > 3:
+            letter = dice.randrange(len(word))
+            words[at] = word[:letter] + dice.choice("abcdefghijklmnoprstuvwyz") + word[letter + 1 :]
+        elif what == 1:
+            words.insert(at, word)
+        elif what == 2 and len(words) > 4:
+            del words[at]
+        elif what == 3:
+            words = [one.strip(",.;:?!()") or one for one in words]
+        elif what == 4:
+            words = [one.capitalize() for one in words]
+        else:
+            words[-1] += dice.choice([" (2)", " [...]", "!!", " ;-)"])
+        made = " ".join(words)
+    return made if made.split() != text.split() else made.upper()
+
+
 def sown(texts: Sequence[str], share: float, edit: Callable[[str, random.Random], str], limit: int) -> LabelledSet:
     """Texts of which each is about something else, and edited copies of some: ``share`` of all records."""
     dice = random.Random(7)
@@ -174,8 +200,9 @@ def products(share: float, limit: int) -> LabelledSet:
         "Vero",
     ]
     kinds = ["cordless drill", "desk lamp", "frying pan", "garden hose", "office chair", "water bottle",
-             "backpack", "coffee grinder", "running shoe", "wall clock", "storage box", "bed sheet", "phone case", "usb cable",
-             "kettle", "bath towel", "rain jacket", "bicycle pump", "toolbox", "picture frame"]  # fmt: skip
+             "backpack", "coffee grinder", "running shoe", "wall clock", "storage box", "bed sheet", "phone case",
+             "usb cable", "kettle", "bath towel", "rain jacket", "bicycle pump", "toolbox",
+             "picture frame"]  # fmt: skip
     words = ["Classic", "Pro", "Compact", "Ultra", "Eco", "Premium", "Smart", "Basic"]
     colours = ["black", "white", "red", "blue", "green", "grey"]
     made: list[str] = []
@@ -283,6 +310,21 @@ def invoices(share: float, limit: int) -> LabelledSet:
     return sown(made, share, _other, limit)
 
 
+def vacancies(share: float, limit: int) -> LabelledSet:
+    """Advertisements of one employer for several places, grades and hours; ``share`` copies."""
+    dice = random.Random(8)
+    jobs = ["nurse", "carpenter", "bookkeeper", "software tester", "gardener", "bus driver", "pastry cook",
+            "welder", "librarian", "kindergarten teacher", "pharmacist", "surveyor", "tax clerk", "optician"]  # fmt: skip
+    grades = ["Junior", "Senior", "Assistant", "Lead", "Deputy"]
+    places = ["Northfield", "Eastbrook", "Millhaven", "Stonebridge", "Lakeside", "Oakham", "Westport", "Ridgemont"]
+    hours = ["full time", "part time", "night shifts", "weekends only"]
+    made = [
+        f"{grade} {job} wanted in {place}, {hour}, friendly team and fair pay"
+        for grade, job, place, hour in itertools.product(grades, jobs, places, hours)
+    ]
+    return sown(dice.sample(made, min(len(made), round(limit * (1 - share)))), share, _third, limit)
+
+
 def _linked(pairs: Sequence[tuple[str, str, bool]], limit: int) -> LabelledSet:
     """Pairs of texts that somebody judged; texts of different pairs are different things."""
     place: dict[str, int] = {}
@@ -353,6 +395,19 @@ def _summaries(data: Path) -> list[str]:
     return random.Random(1).sample(every, min(20_000, len(every)))
 
 
+def _articles(data: Path) -> list[str]:
+    """The first sentence of each paragraph of encyclopedia articles."""
+    found: list[str] = []
+    with tarfile.open(data / "squad_articles" / "articles.tar.gz") as packed:
+        for member in packed:
+            file = packed.extractfile(member)
+            for line in file.read().decode("utf-8").splitlines() if file else ():
+                first = line.split(". ")[0].strip()
+                if 8 <= len(first.split()) <= 40:
+                    found.append(first)
+    return found
+
+
 def _sentences(texts: Sequence[str], words: int) -> list[str]:
     return [" ".join(text.split()[:words]) for text in texts if len(text.split()) >= 8]
 
@@ -379,8 +434,7 @@ DESIGN: Final[dict[str, Make]] = {
     "editions": lambda _, n: editions(0.0, n),
     "catalogue of variants": lambda _, n: products(0.0, n),
     "catalogue of variants, 10 % copies": lambda _, n: products(0.1, n),
-}
-JUDGING: Final[dict[str, Make]] = {
+    # These judged an earlier rule, which refused most of those with copies; the rule was mended with them.
     "titles of papers, 1 % copies": lambda d, n: sown(
         _json_lines(d / "scifact" / "corpus.jsonl.gz", "title"), 0.01, _other, n
     ),
@@ -406,10 +460,28 @@ JUDGING: Final[dict[str, Make]] = {
     "menus, 10 % copies": lambda _, n: dishes(0.1, n),
     "invoices with 50 % of copies": lambda _, n: invoices(0.5, n),
 }
+JUDGING: Final[dict[str, Make]] = {
+    "sentences of articles, 1 % copies": lambda d, n: sown(_articles(d), 0.01, _third, n),
+    "sentences of articles, 50 % copies": lambda d, n: sown(_articles(d), 0.5, _third, min(n, 1500)),
+    "Spanish questions, 10 % copies": lambda d, n: sown(
+        _column(d, "xquad/queries.es.tsv", "text"), 0.1, _third, min(n, 1300)
+    ),
+    "commands by intent, 10 % copies": lambda d, n: sown(
+        _column(d, "clinc150/clinc150.tsv", "text"), 0.1, _third, min(n, 1500)
+    ),
+    "library abstracts, 25 % copies": lambda d, n: sown(
+        _sentences(_json_lines(d / "cisi" / "corpus.jsonl.gz", "text"), 40), 0.25, _third, min(n, 1500)
+    ),
+    "French sentences that mean the same": lambda d, n: sts(
+        d, "stsb_multi/fr-dev.tsv", "score", 4.0, min(n, 1500)
+    ),
+    "vacancies": lambda _, n: vacancies(0.0, min(n, 1500)),
+    "vacancies with 25 % of copies": lambda _, n: vacancies(0.25, min(n, 1500)),
+}
 
 PLAIN: Final = frozenset(
     name
     for name in (*DESIGN, *JUDGING)
-    if name.endswith("copies") and not re.search("catalogue|editions|menus|no copies", name)
+    if name.endswith("copies") and not re.search("catalogue|editions|menus|bank|intent|no copies", name)
 )
 """Sets of texts with lightly edited copies and no families: there the data can tell."""

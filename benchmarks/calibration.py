@@ -87,11 +87,11 @@ def main(given: Sequence[str]) -> None:
         _tails(names, options, report)
     report.notes += [
         "auto: no label is seen. F1, best F1 and precision are over all pairs of different texts of a set.",
-        "The rule was made with the design sets. The judging sets were run when it stood, see docs/duplicates.md.",
-        "false, worst: false pairs predicted and found, the larger by the smaller, over all thresholds from 0.3 on "
-        f"at which {LEAST} or more are false; in 2x: at how many of these it is at most {WITHIN:g}; {LEAST} found: "
-        f"at how many thresholds that find {LEAST} pairs it is, or the two differ by less than {NEGLIGIBLE:.0%} of "
-        "the pairs found.",
+        "The rule was made with the design sets; the judging sets were run when it stood (docs/duplicates.md).",
+        "false, worst: false pairs predicted and found, the larger by the smaller, over all thresholds from 0.3 "
+        f"at which {LEAST} or more are false; in 2x: at how many of these it is at most {WITHIN:g}; {LEAST} "
+        f"found: at how many thresholds that find {LEAST} pairs it is, or the two differ by less than "
+        f"{NEGLIGIBLE:.0%} of the pairs found.",
     ]
     finish(report, options)
 

@@ -11,8 +11,8 @@ not. Three kinds of evidence speak on a pair:
   scores, where nearly all are; so where there are many of them there are other false pairs too.
 
 From these follow an estimate of the false pairs and two bounds of the true ones. Copies are true. So are unclear
-pairs that chance and witnesses don't explain even when doubled, but no more of them than there are copies: alone
-they prove nothing. Siblings and exchanges are false in the lower bound, and like unclear pairs in the upper one.
+pairs and exchanges that chance and witnesses don't explain even when doubled, but only half as many as there are
+copies: alone they prove nothing. Siblings are false in the lower bound, and like unclear pairs in the upper one.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ _JOINED: Final = 2048
 _READ: Final = 300
 """Pairs of a level whose texts are compared; of more, so many are drawn."""
 _WITNESSES: Final = 10.0
+_UNPROVEN: Final = 0.5
+"""How many unclear pairs, for each copy, may count as true."""
 _DOUBT: Final = 2.0
 """By how much more than estimated there may be false pairs: as far as extrapolating was off on known sets."""
 
@@ -255,11 +257,11 @@ def _counted(seen: _Seen, chance: Doubles) -> _Counts:
         return np.minimum(np.maximum(expected, witnesses * ratio), others)
 
     false = estimated(contrary + siblings)
-    copies, unclear = _above(kinds[:, Kind.COPY]), _above(kinds[:, Kind.UNCLEAR])
+    copies, unclear = _above(kinds[:, Kind.COPY]), _above(kinds[:, Kind.UNCLEAR] + kinds[:, Kind.EXCHANGE])
     doubt = _DOUBT * _above(np.maximum(false - contrary - siblings, 0.0))
-    true_low = copies + np.clip(unclear - doubt, 0.0, copies)
+    true_low = copies + np.clip(unclear - doubt, 0.0, _UNPROVEN * copies)
     doubt = _DOUBT * _above(np.maximum(estimated(contrary) - contrary, 0.0))
-    true_high = copies + np.maximum(unclear + _above(siblings + kinds[:, Kind.EXCHANGE]) - doubt, 0.0)
+    true_high = copies + np.maximum(unclear + _above(siblings) - doubt, 0.0)
     low, high = (np.maximum.accumulate(some[::-1])[::-1] for some in (true_low, true_high))
     return _Counts(seen.found, np.minimum(_above(false), seen.found), low, high, seen.kinds)
 

@@ -38,7 +38,7 @@ class Kind(IntEnum):
 
 _SPACELESS: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD: Final = re.compile(rf"[{_SPACELESS}]|[^\W\d_{_SPACELESS}]+|[^\w\s]")
-_SIGNS: Final = frozenset("#%&@")
+_SIGNS: Final = frozenset("#%@")
 _SLIP_LENGTH: Final = 3
 """Letters from which a word can be another one misspelt: ``i`` and ``ii`` are not."""
 _RARER: Final = 10
@@ -46,7 +46,8 @@ _RARER: Final = 10
 _EDITED: Final = 0.25
 """Share of a text's words that a light edit may add or leave out."""
 _ANOTHER: Final = 0.5
-"""Share of words that differ on both sides from which nobody would look for slips."""
+"""Share of words that differ on both sides from which nobody would look for slips; or so many words: ..."""
+_MOST: Final = 20
 _RECURS: Final = 3
 """Pairs with the same exchange of words from which it is a system: red / blue."""
 _EDITION: Final = 0.05
@@ -125,12 +126,14 @@ def _kind(one: _Read, other: _Read, spread: Mapping[str, int]) -> tuple[Kind, tu
     """The kind of a pair by itself, and the words that are exchanged in one place, or one has more."""
     mine, theirs = Counter(one.profile.numbers), Counter(other.profile.numbers)
     fewer, more = mine - theirs, theirs - mine
-    if (fewer and more) or differences(one.profile, other.profile, ("negation",)):
+    if fewer and more:
         return Kind.CONTRARY, ()
     here, there = _extra(one.words, other.words), _extra(other.words, one.words)
     length = max(len(one.words) + mine.total(), len(other.words) + theirs.total())
-    if min(len(here), len(there)) > _ANOTHER * length:
+    if min(len(here), len(there)) > min(_ANOTHER * length, _MOST):
         return Kind.UNCLEAR, ()
+    if differences(one.profile, other.profile, ("negation",)):
+        return Kind.CONTRARY, ()
     _match(one.words, other.words, here, there, spread)
     known = [(a, b) for a in here for b in there if spread[one.words[a]] > 1 and spread[other.words[b]] > 1]
     for a, b in known:

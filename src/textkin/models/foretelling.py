@@ -42,9 +42,9 @@ def foretold(name: str) -> Foretold:
     if is_hosted(name):
         try:
             asked = hosted_name(name)
+            facts = facts_of(asked)
         except InputError:
-            return Foretold()  # loading it says what is wrong
-        facts = facts_of(asked)
+            return Foretold()  # loading it says what is wrong with the name, or with the user's own facts
         return Foretold(None, asked.dimensions or (None if facts is None else facts.dimensions))
     plain = name.removeprefix(_TORCH)
     entry = catalog.find(plain)

@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -122,23 +121,23 @@ def check_network() -> None:
             _check_proxy(name, value)
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if file:
-        if not Path(file).is_file():
-            what = "is not a file" if Path(file).exists() else "is not there"
+        if not os.path.isfile(file):  # noqa: PTH113  a Path would raise where the name is too long
+            what = "is not a file" if os.path.lexists(file) else "is not there"
             raise InputError(
-                f"SSL_CERT_FILE names {file}, which {what}; name a PEM file of certificates, or unset it"
+                f"SSL_CERT_FILE names {file!r:.200}, which {what}; name a PEM file of certificates, or unset it"
             )
         try:
             ssl.create_default_context(cafile=file)
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
             raise InputError(
-                f"SSL_CERT_FILE names {file}, in which no certificates can be read ({reason}); name a PEM file of "
+                f"SSL_CERT_FILE names {file!r:.200}, in which no certificates can be read ({reason}); name a PEM file of "
                 "certificates, or unset it"
             ) from error
     if folder:
         for place in folder.split(os.pathsep):
-            if not Path(place).is_dir():
-                raise InputError(f"SSL_CERT_DIR names {place}, which is no folder; name one, or unset it")
+            if not os.path.isdir(place):  # noqa: PTH112
+                raise InputError(f"SSL_CERT_DIR names {place!r:.200}, which is no folder; name one, or unset it")
 
 
 @contextmanager

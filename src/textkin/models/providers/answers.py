@@ -92,8 +92,10 @@ def billed_by_status(status: int | None) -> int | None:
     return 0 if status is not None and (status < 500 or status in (500, 501, 503)) else None
 
 
-def unanswered(cause: BaseException, place: str) -> PassingError:
+def unanswered(cause: BaseException, place: str) -> PassingError | ProviderError:
     """What became of a request without an answer: names the proxy where it lies with that, not with the server.
+
+    A request that can't even be written, because of what a variable puts into its head, is not tried again.
 
     Args:
         cause: httpx's error.
@@ -102,6 +104,13 @@ def unanswered(cause: BaseException, place: str) -> PassingError:
     billed = billed_unsent(cause)
     kind = type(cause).__name__
     proxy = proxy_of(place)
+    if kind in ("LocalProtocolError", "InvalidURL", "UnsupportedProtocol") or isinstance(
+        cause, UnicodeEncodeError
+    ):
+        return ProviderError(
+            f"a request to {place} can't be written ({kind}): a variable that the provider's package reads holds "
+            "something else than plain text; look at those that begin with OPENAI_ or CO_"
+        )
     if _is_of_certificate(cause):
         return PassingError(
             f"the certificate of {place} can't be verified; where a proxy or the server has one of its own, name "

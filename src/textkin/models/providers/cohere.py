@@ -139,11 +139,12 @@ class CohereModel:
 
     def _asked_for(self, call: Callable[[], Any]) -> Any:
         """Make one call of the SDK; its errors become ours, without what was sent."""
+        ours: Exception
         try:
             return call()
         except self._sdk.core.api_error.ApiError as error:
             ours = self._translated(error.status_code, error.headers or {})
-        except (self._web.HTTPError, OSError) as error:
+        except (self._web.HTTPError, OSError, UnicodeEncodeError) as error:
             ours = unanswered(error, self._place)
         except ValueError as error:
             ours = PassingError(f"an answer that can't be read ({type(error).__name__})")

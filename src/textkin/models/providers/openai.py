@@ -315,6 +315,8 @@ def asked(sdk: Any, call: Callable[[], Any], model: str, server: Server) -> Any:
 def _translated(sdk: Any, error: Any, model: str, server: Server) -> Exception:
     if isinstance(error, sdk.APIConnectionError):
         return unanswered(error.__cause__ or error, server.place or OFFICIAL)
+    if isinstance(error, UnicodeEncodeError):
+        return unanswered(error, server.place or OFFICIAL)
     if not isinstance(error, sdk.APIStatusError):
         return PassingError(f"an answer that can't be read ({type(error).__name__})")
     status = error.status_code

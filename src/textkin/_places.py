@@ -47,13 +47,13 @@ def data_folder() -> Path:
 def models_file() -> Path:
     """Where users state prices, limits and models of their own; ``TEXTKIN_MODELS`` overrides. Need not exist."""
     chosen = os.environ.get("TEXTKIN_MODELS")
-    return _chosen(chosen) if chosen else data_folder() / "models.toml"
+    return _chosen("TEXTKIN_MODELS", chosen) if chosen else data_folder() / "models.toml"
 
 
 def _folder(variable: str, kind: str) -> Path:
     chosen = os.environ.get(variable)
     if chosen:
-        return _chosen(chosen)
+        return _chosen(variable, chosen)
     import platformdirs
 
     found = platformdirs.user_cache_dir if kind == "cache" else platformdirs.user_data_dir
@@ -61,6 +61,9 @@ def _folder(variable: str, kind: str) -> Path:
 
 
 @lru_cache
-def _chosen(value: str) -> Path:
-    """A folder of the environment: a relative one means what it meant when it was first asked for."""
-    return absolute(Path(value).expanduser())
+def _chosen(variable: str, value: str) -> Path:
+    """A path of the environment: a relative one means what it meant when it was first asked for."""
+    try:
+        return absolute(Path(value).expanduser())
+    except RuntimeError as error:
+        raise InputError(f"{variable} names {value}, and there is no such user; write the whole path") from error

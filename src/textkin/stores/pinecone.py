@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from textkin._network import secret
 from textkin._optional import require
 from textkin.errors import (
     CredentialsError,
@@ -83,7 +84,7 @@ class PineconePoints:
         self._threads = threading.RLock()
         self._index: Any = None
         try:
-            self._client = self._sdk.Pinecone()
+            self._client = self._sdk.Pinecone(api_key=secret("PINECONE_API_KEY"))
         except self._sdk.PineconeValueError:
             raise CredentialsError(
                 f"{self.url}: PINECONE_API_KEY is not set, or is no key; put yours there"

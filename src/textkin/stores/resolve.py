@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from textkin._network import clean_address, secret
 from textkin.errors import ForeignFileError, InputError
 from textkin.stores.arrays import ArrayStore
 from textkin.stores.foreign import ForeignStore, Reader
@@ -161,12 +161,10 @@ def _qdrant(place: Place) -> Points:
     if not place.rest.startswith(("http://", "https://")):
         name = place.option("collection", DEFAULT_NAME)
         return QdrantPoints(name, folder=_folder(place), create=place.create, timeout=place.timeout)
-    parts = urlsplit(place.rest)
-    if not parts.hostname:
-        raise InputError(f"{place.shown}: expected qdrant:http://HOST:PORT/NAME")
+    parts = urlsplit(clean_address(place.rest, "the URL of Qdrant, qdrant:http://HOST:PORT/NAME"))
     server = f"{parts.scheme}://{parts.hostname}:{parts.port or 6333}"
     name = unquote(parts.path.strip("/")) or DEFAULT_NAME
-    return QdrantPoints(name, server=server, key=os.environ.get("QDRANT_API_KEY"), create=place.create)
+    return QdrantPoints(name, server=server, key=secret("QDRANT_API_KEY"), create=place.create)
 
 
 def _lancedb(place: Place) -> Points:

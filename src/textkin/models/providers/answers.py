@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from textkin._network import proxy_of
+from textkin.errors import ProviderError
 from textkin.models.providers.requests import Answered, PassingError
 from textkin.types import Matrix
 from textkin.vectors.similarity import normalize
@@ -87,6 +90,65 @@ def billed_by_status(status: int | None) -> int | None:
     there may be an answer that was made, and only lost on its way.
     """
     return 0 if status is not None and (status < 500 or status in (500, 501, 503)) else None
+
+
+def unanswered(cause: BaseException, place: str) -> PassingError | ProviderError:
+    """What became of a request without an answer: names the proxy where it lies with that, not with the server.
+
+    A request that can't even be written, because of what a variable puts into its head, is not tried again.
+
+    Args:
+        cause: httpx's error.
+        place: the server's address.
+    """
+    billed = billed_unsent(cause)
+    kind = type(cause).__name__
+    proxy = proxy_of(place)
+    if kind in ("LocalProtocolError", "InvalidURL", "UnsupportedProtocol") or isinstance(
+        cause, UnicodeEncodeError
+    ):
+        return ProviderError(
+            f"a request to {place} can't be written ({kind}): a variable that the provider's package reads holds "
+            "something else than plain text; look at those that begin with OPENAI_ or CO_"
+        )
+    if _is_of_certificate(cause):
+        return PassingError(
+            f"the certificate of {place} can't be verified; where a proxy or the server has one of its own, name "
+            "its authority in SSL_CERT_FILE",
+            None,
+            0,
+            unreached=True,
+        )
+    if proxy is not None and (billed == 0 or kind == "ProxyError"):
+        return PassingError(
+            f"{proxy} does not answer, or doesn't let through to {place}; is it running, and is its address "
+            "right? NO_PROXY names servers that are reached without it",
+            None,
+            0,
+            unreached=True,
+        )
+    if billed == 0:
+        reason = f"nobody answers at {place}; is it running, and is the address right?"
+        return PassingError(reason, None, billed, unreached=True)
+    return PassingError(f"no answer ({kind})", None, billed)
+
+
+def proxy_refusal(model: str, place: str) -> ProviderError:
+    """The error of HTTP status 407, which only proxies give."""
+    proxy = proxy_of(place) or "a proxy"
+    return ProviderError(
+        f"{model}: {proxy} wants a user and a password (HTTP 407); put them into its address, "
+        "e.g. http://USER:PASSWORD@HOST:PORT"
+    )
+
+
+def _is_of_certificate(cause: BaseException | None) -> bool:
+    seen = 0
+    while cause is not None and seen < 10:
+        if isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(cause):
+            return True
+        cause, seen = cause.__cause__ or cause.__context__, seen + 1
+    return False
 
 
 def billed_unsent(cause: BaseException | None) -> int | None:

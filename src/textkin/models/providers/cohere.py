@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from textkin._network import check_plain, clean_address, network_settings, secret
 from textkin._optional import require
 from textkin.errors import CredentialsError, InputError, ModelNotFoundError, ProviderError, QuotaError
 from textkin.models.fingerprint import fingerprint
 from textkin.models.providers.answers import (
     billed_by_status,
-    billed_unsent,
     charged,
     checked_rows,
     is_final,
+    proxy_refusal,
+    unanswered,
 )
 from textkin.models.providers.gate import Gate, wait_asked
 from textkin.models.providers.hosted import hosted_models
@@ -29,6 +31,7 @@ from textkin.types import Embedded, Matrix, ModelInfo, Progress, Role
 
 LIMITS: Final = RequestLimits(texts=96, tokens=128_000)
 """Cohere's documented number of texts in a request; the tokens are those of its longest reader."""
+_OFFICIAL: Final = "https://api.cohere.com"
 _BYTES_A_TOKEN: Final = 3
 _INPUT_TYPES: Final = {"document": "search_document", "query": "search_query"}
 
@@ -54,18 +57,24 @@ class CohereModel:
     def __init__(self, model: str, *, dimensions: int | None = None, patience: Patience | None = None) -> None:
         self._sdk = require("cohere", extra="cohere")
         self._info = cohere_info(model, dimensions)
-        key = os.environ.get("CO_API_KEY")
+        key = secret("CO_API_KEY")
         if not key:
             raise CredentialsError("CO_API_KEY is not set; put your key there")
-        server = os.environ.get("CO_API_URL") or None
+        server = os.environ.get("CO_API_URL", "").strip() or None
+        if server is not None:
+            server = clean_address(server, "CO_API_URL")
+        check_plain({"CO_CLIENT_NAME": "client's name"})
         self._model = model
         self._asked = dimensions
         self._patience = patience or Patience()
         self._web = require("httpx", extra="cohere")
         self._gate = Gate()
-        web = self._web.Client(timeout=60.0, follow_redirects=True, event_hooks={"response": [self._gate.heard]})
-        weakref.finalize(self, web.close)
-        self._client = self._sdk.ClientV2(api_key=key, base_url=server, httpx_client=web)
+        hooks = {"response": [self._gate.heard]}
+        self._place = server or _OFFICIAL
+        with network_settings():
+            web = self._web.Client(timeout=60.0, follow_redirects=True, event_hooks=hooks)
+            weakref.finalize(self, web.close)
+            self._client = self._sdk.ClientV2(api_key=key, base_url=server, httpx_client=web)
 
     def __repr__(self) -> str:
         return f"<CohereModel {self._info.name}>"
@@ -130,18 +139,21 @@ class CohereModel:
 
     def _asked_for(self, call: Callable[[], Any]) -> Any:
         """Make one call of the SDK; its errors become ours, without what was sent."""
+        ours: Exception
         try:
             return call()
         except self._sdk.core.api_error.ApiError as error:
             ours = self._translated(error.status_code, error.headers or {})
-        except (self._web.HTTPError, OSError) as error:
-            ours = PassingError(f"no answer ({type(error).__name__})", None, billed_unsent(error))
+        except (self._web.HTTPError, OSError, UnicodeEncodeError) as error:
+            ours = unanswered(error, self._place)
         except ValueError as error:
             ours = PassingError(f"an answer that can't be read ({type(error).__name__})")
         # Outside of the handler: there the SDK's error, which may repeat the key, would come along as its context.
         raise ours
 
     def _translated(self, status: int | None, headers: Mapping[str, str]) -> Exception:
+        if status == 407:
+            return proxy_refusal(f"cohere:{self._model}", self._place)
         if status in (401, 403, 498):
             return CredentialsError(
                 f"cohere:{self._model}: the key in CO_API_KEY was refused (HTTP {status}); check it and its rights"

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from textkin._network import network_settings
 from textkin._optional import require
 from textkin.errors import (
     CredentialsError,
@@ -19,11 +20,12 @@ from textkin.errors import (
 from textkin.models.fingerprint import CANARIES, fingerprint
 from textkin.models.providers.answers import (
     billed_by_status,
-    billed_unsent,
     charged,
     checked_rows,
     is_final,
     numbers,
+    proxy_refusal,
+    unanswered,
 )
 from textkin.models.providers.gate import Gate, wait_asked
 from textkin.models.providers.hosted import HostedModel, facts_of
@@ -86,9 +88,11 @@ class OpenAIModel:
         name = HostedName("azure" if deployed else "openai", model, dimensions, batch, known_as)
         known = known_model(name)
         self._gate = Gate()
-        web = self._sdk.DefaultHttpxClient(event_hooks={"response": [self._gate.heard]})
+        with network_settings():
+            web = self._sdk.DefaultHttpxClient(event_hooks={"response": [self._gate.heard]})
         weakref.finalize(self, web.close)  # or its idle connections stay open until the process ends
-        self._server = azure_server(self._sdk, web) if deployed else openai_server(self._sdk, base_url, web)
+        with network_settings():
+            self._server = azure_server(self._sdk, web) if deployed else openai_server(self._sdk, base_url, web)
         self._client = self._server.client
         self._name = name
         self._patience = patience or Patience()
@@ -310,14 +314,14 @@ def asked(sdk: Any, call: Callable[[], Any], model: str, server: Server) -> Any:
 
 def _translated(sdk: Any, error: Any, model: str, server: Server) -> Exception:
     if isinstance(error, sdk.APIConnectionError):
-        billed = billed_unsent(error.__cause__)
-        if billed == 0:
-            reason = f"nobody answers at {server.place or OFFICIAL}; is it running, and is the address right?"
-            return PassingError(reason, None, billed, unreached=True)
-        return PassingError(f"no answer ({type(error).__name__})", None, billed)
+        return unanswered(error.__cause__ or error, server.place or OFFICIAL)
+    if isinstance(error, UnicodeEncodeError):
+        return unanswered(error, server.place or OFFICIAL)
     if not isinstance(error, sdk.APIStatusError):
         return PassingError(f"an answer that can't be read ({type(error).__name__})")
     status = error.status_code
+    if status == 407:
+        return proxy_refusal(model, server.place or OFFICIAL)
     wait = wait_asked(error.response.headers)
     if status in (401, 403):
         return CredentialsError(

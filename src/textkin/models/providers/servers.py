@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from textkin._network import check_plain, clean_address, secret
 from textkin.errors import CredentialsError, InputError
 
 OFFICIAL = "https://api.openai.com/v1"
@@ -45,9 +46,10 @@ def openai_server(sdk: Any, base_url: str | None, web: Any) -> Server:
         CredentialsError: no key for OpenAI's own service.
         InputError: ``base_url`` is no address.
     """
-    base, place = _base(base_url), openai_place(base_url)
+    (base, _), place = _base(base_url), openai_place(base_url)
     official = not place
-    key = os.environ.get("OPENAI_API_KEY")
+    key = secret("OPENAI_API_KEY")
+    check_plain({"OPENAI_ORG_ID": "organisation's id", "OPENAI_PROJECT_ID": "project's id"})
     if not key and official:
         raise CredentialsError(
             "OPENAI_API_KEY is not set; put your key there, or name another server with --base-url (base_url=) "
@@ -69,7 +71,7 @@ def openai_place(base_url: str | None = None) -> str:
     Raises:
         InputError: ``base_url`` is no address.
     """
-    place = address(_base(base_url))
+    place = address(*_base(base_url))
     return "" if place == OFFICIAL else place
 
 
@@ -79,13 +81,13 @@ def azure_place() -> str:
     Raises:
         InputError: it names none.
     """
-    endpoint = os.environ.get("AZURE_OPENAI_ENDPOINT")
+    endpoint = os.environ.get("AZURE_OPENAI_ENDPOINT", "").strip()
     if not endpoint:
         raise InputError(
             "Azure needs AZURE_OPENAI_ENDPOINT in the environment, e.g. "
             "AZURE_OPENAI_ENDPOINT=https://NAME.openai.azure.com"
         )
-    return address(endpoint.rstrip("/"))
+    return address(endpoint.rstrip("/"), "AZURE_OPENAI_ENDPOINT")
 
 
 def azure_server(sdk: Any, web: Any) -> Server:
@@ -99,22 +101,25 @@ def azure_server(sdk: Any, web: Any) -> Server:
         CredentialsError: no key and no token in the environment.
         InputError: no endpoint, or no API version.
     """
-    missing = [name for name in ("AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION") if not os.environ.get(name)]
+    needed = ("AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION")
+    missing = [name for name in needed if not os.environ.get(name, "").strip()]
     if missing:
         raise InputError(
             f"Azure needs {' and '.join(missing)} in the environment, e.g. "
             "AZURE_OPENAI_ENDPOINT=https://NAME.openai.azure.com and OPENAI_API_VERSION=2024-10-21"
         )
-    key, token = os.environ.get("AZURE_OPENAI_API_KEY"), os.environ.get("AZURE_OPENAI_AD_TOKEN")
+    key, token = secret("AZURE_OPENAI_API_KEY"), secret("AZURE_OPENAI_AD_TOKEN")
+    endpoint = clean_address(os.environ["AZURE_OPENAI_ENDPOINT"], "AZURE_OPENAI_ENDPOINT")
+    check_plain({"OPENAI_ORG_ID": "organisation's id"})
     if not key and not token:
         raise CredentialsError(
             "AZURE_OPENAI_API_KEY is not set; put your key there (or a token, AZURE_OPENAI_AD_TOKEN)"
         )
     client = sdk.AzureOpenAI(
-        azure_endpoint=os.environ["AZURE_OPENAI_ENDPOINT"].rstrip("/"),
+        azure_endpoint=endpoint.rstrip("/"),
         api_key=key,
         azure_ad_token=token,
-        api_version=os.environ["OPENAI_API_VERSION"],
+        api_version=os.environ["OPENAI_API_VERSION"].strip(),
         max_retries=0,
         timeout=_SECONDS,
         http_client=web,
@@ -122,25 +127,22 @@ def azure_server(sdk: Any, web: Any) -> Server:
     return Server(client, azure_place(), "AZURE_OPENAI_API_KEY" if key else "AZURE_OPENAI_AD_TOKEN", False)
 
 
-def _base(base_url: str | None) -> str:
-    return (base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL).rstrip("/")
+def _base(base_url: str | None) -> tuple[str, str]:
+    """The address, cleaned, and where it was named."""
+    if base_url:
+        return clean_address(base_url, "--base-url (base_url=)").rstrip("/"), "--base-url (base_url=)"
+    found = os.environ.get("OPENAI_BASE_URL", "").strip()
+    return clean_address(found or OFFICIAL, "OPENAI_BASE_URL").rstrip("/"), "OPENAI_BASE_URL"
 
 
-def address(url: str) -> str:
+def address(url: str, source: str = "--base-url (base_url=)") -> str:
     """An address without user, password, query and fragment, which may hold secrets.
 
     Raises:
-        InputError: it is not ``http://HOST…`` or ``https://HOST…``.
+        InputError: it is not ``http://HOST…`` or ``https://HOST…``; names its source.
     """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if host is None or parts.scheme not in ("http", "https"):
-        raise InputError(
-            "the server's address is not one; expected e.g. http://127.0.0.1:11434/v1 (with its path, mostly /v1)"
-        )
+    parts = urlsplit(clean_address(url, source))
+    host, port = parts.hostname or "", parts.port
     shown = f"[{host}]" if ":" in host else host
     if port is not None:
         shown += f":{port}"

@@ -180,11 +180,12 @@ def search(wanted: Wanted) -> tuple[Path | None, list[str]]:
 
 def hub_cache() -> Path:
     """Where the hub's official client keeps its downloads (its own rule, read without importing it)."""
+    # expanduser of os.path leaves a user that there isn't as it is, as the client does.
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
-            return Path(os.path.expandvars(os.environ[variable])).expanduser()
+            return Path(os.path.expanduser(os.path.expandvars(os.environ[variable])))  # noqa: PTH111
     home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
-    return Path(os.path.expandvars(home)).expanduser() / "hub"
+    return Path(os.path.expanduser(os.path.expandvars(home))) / "hub"  # noqa: PTH111
 
 
 def _own_folder(folder: Path) -> Path:

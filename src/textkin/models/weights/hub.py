@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textkin._network import proxy_of
 from textkin._places import cache_folder
 from textkin.errors import ModelNotFoundError, StorageFullError
 from textkin.models.weights.cache import require_room
@@ -153,7 +154,9 @@ def _expect(event: str, message: dict[str, Any], process: Download, repository: 
     if "JSONDecodeError" in kinds or "HFValidationError" in kinds:
         raise ModelNotFoundError(f"answered with something else than a hub's answer ({text})")
     _remember()
-    raise ModelNotFoundError(f"could not be reached: {text}")
+    proxy = proxy_of(os.environ.get("HF_ENDPOINT", "").strip() or "https://huggingface.co")
+    through = f" through {proxy}" if proxy is not None else ""
+    raise ModelNotFoundError(f"could not be reached{through}: {text}")
 
 
 def _memory() -> Path:

@@ -93,7 +93,7 @@ def write_manifest(
     """
     sums = totals(markers)
     account = account_of(place)
-    place.write(REJECTS, lambda file: _gather(place, markers, file))
+    rejects = place.write(REJECTS, lambda file: _gather(place, markers, file))
     twice, named = _twice(place, markers) if check_ids else (0, [])
     facts = {
         "format": FORMAT,
@@ -112,6 +112,7 @@ def write_manifest(
         **sums,
         "embedded": account.embedded,
         "from_ledger": account.from_ledger,
+        "rejects_sha256": rejects.sha256,
         "duplicate_ids": twice,
         "duplicate_ids_first": named,
         "spend": {

@@ -7,7 +7,7 @@ from typing import Final
 
 from textkin.errors import CorruptStoreError, StoreError
 from textkin.jobs.bulk.finish import read_manifest
-from textkin.jobs.bulk.manifest import marker_of
+from textkin.jobs.bulk.manifest import REJECTS, marker_of
 from textkin.jobs.bulk.place import LocalPlace, Place
 from textkin.jobs.bulk.result import CURE
 from textkin.vectors.outputs import MANIFEST
@@ -27,9 +27,12 @@ def verify_files(place: Place) -> None:
         raise StoreError(f"{place.name}: no job is complete there; there is nothing to compare with")
     try:
         markers = [marker_of(told) for told in facts["shards"]]
+        rejects = facts.get("rejects_sha256")  # an older job has none
     except (KeyError, TypeError) as error:
         raise CorruptStoreError(f"{place.name}/{MANIFEST} is damaged ({error!r}); {CURE}") from error
     sizes = place.sizes()
+    if rejects is not None and (REJECTS not in sizes or _digest(place, REJECTS) != rejects):
+        raise CorruptStoreError(f"{place.name}/{REJECTS} is missing, or was changed since it was written; {CURE}")
     for marker in markers:
         if marker.file is None:
             continue

@@ -81,11 +81,7 @@ def look_at(file: TextIO, options: ReadOptions) -> Document:
         count = 1
     on_one_line = reader.line == start
     if not reader.peek():
-        return (
-            Document("member", key, count)
-            if key is not None
-            else Document(kind, count=count if kind == "array" else 1)
-        )
+        return Document(kind if key is None else "member", key, count)
     if on_one_line and reader.line > start:
         return Document("lines")
     values = 1

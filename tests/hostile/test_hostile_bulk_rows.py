@@ -197,7 +197,8 @@ def test_columns_named_like_the_outputs_own(run: Run) -> None:
         assert f"'{name}'" in error
         assert "rename" in error
     run(*place, "--column", "*")
-    assert rows() == [{"id": "k", "text": "b", "mine": 5}]
+    own = {"input_id": 1, "input_text": 2, "input_vector": "[3]", "input_truncated": 4}
+    assert rows() == [{"id": "k", "text": "b", "mine": 5, **own}]
 
 
 def test_column_names_with_signs_in_them(run: Run) -> None:

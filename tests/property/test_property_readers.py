@@ -7,6 +7,7 @@ import io
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -105,3 +106,34 @@ def _problem(paths: list[str], stdin: bytes) -> str:
 def test_any_html(html: str) -> None:
     text = html_to_text(html)
     assert text == text.strip()
+
+
+NAMES = st.lists(st.sampled_from(["text", "a", "a", "b", "", "a (2)", "é"]), min_size=1, max_size=6)
+CELLS = st.one_of(
+    st.lists(st.none() | st.text(max_size=5), min_size=3, max_size=3),
+    st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=3, max_size=3),
+    st.lists(st.none() | st.lists(st.none() | st.text(max_size=3), max_size=2), min_size=3, max_size=3),
+    st.lists(st.none() | st.uuids().map(lambda one: one.bytes), min_size=3, max_size=3),
+)
+
+
+@given(names=NAMES, cells=st.lists(CELLS, min_size=6, max_size=6), bulk=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_every_row_of_parquet_is_a_record_or_named(names: list[str], cells: list[list[Any]], bulk: bool) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+
+    def column(values: list[Any]) -> Any:
+        if any(isinstance(value, bytes) for value in values):
+            return pa.array(values, pa.uuid())
+        return pa.array(values) if any(value is not None for value in values) else pa.array(values, pa.string())
+
+    arrays = [pa.array(["x", " ", None]), *(column(values) for values in cells[: len(names)])]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, names=["body", *names]), sink)
+    told: list[Skipped] = []
+    options = ReadOptions(text_column="body", bulk=bulk)
+    (record,) = read_inputs(["-"], options=options, on_skip=told.append, stdin=io.BytesIO(sink.getvalue()))
+    assert [skipped.row for skipped in told] == [2, 3]
+    # No column is lost, whatever it is called.
+    assert len(record.metadata) == len(names)
+    json.dumps(dict(record.metadata), allow_nan=False)

@@ -218,6 +218,10 @@ def test_folders_called_key_and_value_are_columns(tmp_path: Path, monkeypatch: p
         {"n": 1, "lang": "de", "year": 2023},
         {"n": 2, "lang": "own", "year": None},
     ]
+    kinds: list[Any] = []
+    options = ReadOptions(bulk=True)
+    list(read_inputs(["t"], options=options, on_table=lambda _, types: kinds.append(types["year"])))
+    assert kinds == ["int64", None]
     (one,) = read("t/lang=de", bulk=True, columns=("year",))
     assert one.metadata == {"year": 2023}
     with pytest.raises(InputError, match="'day'"):

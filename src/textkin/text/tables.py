@@ -228,7 +228,10 @@ def with_folders(table: Table, name: str) -> Table:
                 else:
                     yield number, {**values, **wanted}
 
-        types = {key: "int64" if isinstance(value, int) else "string" for key, value in wanted.items()}
+        types = {
+            key: None if value is None else "int64" if isinstance(value, int) else "string"
+            for key, value in wanted.items()
+        }
         kept = {**rows.types, **{key: kind for key, kind in types.items() if key in columns.others}}
         return Rows(joined(), kept, scalar, rows.count)
 

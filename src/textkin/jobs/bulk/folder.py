@@ -30,7 +30,7 @@ from textkin.jobs.bulk.report import BulkOptions, BulkReport, Status
 from textkin.jobs.bulk.run import Outcome
 from textkin.jobs.bulk.shards import Reject, usual_rows
 from textkin.jobs.bulk.sinks import ShardSink
-from textkin.jobs.bulk.work import Work, job_ledger, shown_inputs
+from textkin.jobs.bulk.work import Work, check_ledger, job_ledger, shown_inputs
 from textkin.ledger.budgeting import known_canaries
 from textkin.ledger.recognising import recognised
 from textkin.models.matryoshka import may_truncate
@@ -83,6 +83,7 @@ def embed_to_folder(
     there = _found(place, options)
     loaded = load_model(model)
     _check_output(options, loaded.info)
+    check_ledger(options)
     with ExitStack() as stack:
         stack.enter_context(place.holding(f"lock-{options.rank}"))
         place.tidy()

@@ -136,7 +136,7 @@ def test_embedding_says_what_to_do_and_leaves_nothing(home: Path, place: Path) -
     for line, (code, told) in zip(EMBEDDING, run(*EMBEDDING), strict=True):
         assert code == 8, (line, told)
         assert "TEXTKIN_DATA" in told, (line, told)
-        assert "--no-ledger" in told or "--to" in line, (line, told)  # its list of rejects lies in that folder, too
+        assert "--no-ledger" in told or "--to" in line, (line, told)  # its rejects lie there, too
     assert names(place) == before
 
 

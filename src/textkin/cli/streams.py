@@ -28,7 +28,9 @@ def prepare() -> None:
             os.fstat(number)
             if number:
                 os.write(number, b"")  # refused where it was opened for reading only
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                continue  # such as a full device: what is written there is missed when it is written
             _take(number)
             _closed.add(name)
         if getattr(sys, name) is None:
@@ -57,7 +59,7 @@ def finish() -> None:
     """
     sys.stdout.flush()
     if "answer" in _closed:
-        raise InputError("standard output is closed, so the answer went nowhere; whatever else there was to do is done")
+        raise InputError("standard output is closed, so the answer went nowhere; all else is done")
 
 
 def output_error(error: OSError) -> StoreError | None:

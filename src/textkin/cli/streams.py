@@ -13,7 +13,7 @@ from textkin.errors import InputError, StorageFullError, StoreError
 
 _FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
 _closed: set[str] = set()
-"""Names of streams that were closed when the command began."""
+"""Names of streams that were closed, or not for writing, when the command began."""
 
 
 def prepare() -> None:
@@ -26,8 +26,13 @@ def prepare() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
-        except OSError:
+            if number:
+                os.write(number, b"")  # refused where it was opened for reading only
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                continue  # such as a full device: what is written there is missed when it is written
             _take(number)
+            _closed.add(name)
         if getattr(sys, name) is None:
             _closed.add(name)
             mode = "w" if number else "r"
@@ -54,7 +59,7 @@ def finish() -> None:
     """
     sys.stdout.flush()
     if "answer" in _closed:
-        raise InputError("standard output is closed, so the answer went nowhere; whatever else there was is done")
+        raise InputError("standard output is closed, so the answer went nowhere; all else is done")
 
 
 def output_error(error: OSError) -> StoreError | None:

@@ -17,7 +17,7 @@ from textkin.jobs.bulk.registry import registered as registered_job
 from textkin.jobs.bulk.report import BulkOptions, BulkReport, Status
 from textkin.jobs.bulk.shards import Reject, usual_rows
 from textkin.jobs.bulk.sinks import StoreSink, write_rejects
-from textkin.jobs.bulk.work import Work, job_ledger, shown_inputs
+from textkin.jobs.bulk.work import Work, check_ledger, job_ledger, shown_inputs
 from textkin.jobs.own_canaries import OwnCanaries
 from textkin.ledger import Ledger
 from textkin.ledger.budgeting import known_canaries
@@ -58,6 +58,7 @@ def embed_to_store(
     options = options or BulkOptions()
     paths = [paths] if isinstance(paths, str | Path) else paths
     _check(options)
+    check_ledger(options)
     with ExitStack() as stack:
         store = open_store(target, create=True)
         stack.callback(store.close)

@@ -36,7 +36,7 @@ from textkin.jobs.bulk.report import BulkOptions, BulkReport, Status
 from textkin.jobs.bulk.run import Outcome
 from textkin.jobs.bulk.shards import Reject, usual_rows
 from textkin.jobs.bulk.sinks import ShardSink
-from textkin.jobs.bulk.work import Work, job_ledger, shown_inputs
+from textkin.jobs.bulk.work import Work, check_ledger, job_ledger, shown_inputs
 from textkin.jobs.own_canaries import OwnCanaries
 from textkin.ledger.budgeting import known_canaries
 from textkin.ledger.recognising import recognised
@@ -100,6 +100,7 @@ def embed_to_folder(
         _refuse_other_name(model, there, place)
     loaded = load_model(model)
     _check_output(options, loaded.info)
+    check_ledger(options)
     with ExitStack() as stack:
         stack.enter_context(place.holding(f"lock-{options.rank}"))
         place.tidy()

@@ -214,6 +214,17 @@ def shown_inputs(paths: Sequence[str | Path]) -> list[str]:
     return [parse_url(str(path)).shown if is_url(path) else str(path) for path in paths]
 
 
+def check_ledger(options: BulkOptions) -> None:
+    """Refuse a ledger that can't keep what is made, before a job makes its place.
+
+    Raises:
+        StoreError: as `Ledger`.
+    """
+    if options.ledger:
+        with Ledger() as ledger:
+            ledger.require_writable()
+
+
 @contextmanager
 def job_ledger(options: BulkOptions, place: Place, registered: Registered) -> Iterator[Ledger]:
     """The user's ledger; or the job's own, which is bounded, and goes when the job has come to its end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,20 @@ def from_sqlite(error: apsw.Error, path: Path, cure: str) -> StoreError:
             return full(path)
         return StoreError(f"the disk under {path} reports an error ({error}); nothing that was stored is lost")
     return StoreError(f"{path}: {type(error).__name__}: {error}")
+
+
+def from_client(error: sqlite3.Error, path: Path, cure: str) -> StoreError:
+    """The textkin error for one of SQLite's, met by a client of a database that uses Python's own SQLite."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what makes it an extended one
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG):
+        return full(path)
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return read_only(path)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreLockedError(f"{path} is locked by another program; wait until it is done, then try again")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return CorruptStoreError(f"{path} is damaged ({error}). {cure}")
+    return StoreError(f"the disk under {path} reports an error ({error}); run it again when it works")
 
 
 def from_system(error: OSError, path: Path) -> StoreError:

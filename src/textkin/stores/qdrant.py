@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 from textkin._optional import require
-from textkin.errors import CorruptStoreError, InputError, StoreError, StoreLockedError, StoreNotFoundError
+from textkin.errors import InputError, StoreError, StoreLockedError, StoreNotFoundError
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
 from textkin.stores.points.encoding import is_plain
-from textkin.stores.problems import from_client, from_system
+from textkin.stores.problems import damaged, from_client, from_system
 from textkin.types import Scalar, Vector
 from textkin.where.conditions import And, Compare, Condition, In, Or
 
@@ -313,7 +313,7 @@ def _enter(qdrant: Any, folder: Path, url: str) -> _Shared:
                     "there, or run a Qdrant server and name its URL"
                 ) from error
             except ValueError as error:  # its description is written in place, so that a crash can cut it off
-                raise CorruptStoreError(f"{url} is damaged ({error}). {_CURE}") from error
+                raise damaged(folder, error, _CURE) from error
             _open[folder] = _Shared(client, threading.RLock())
         _open[folder].users += 1
         return _open[folder]

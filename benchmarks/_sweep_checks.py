@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -161,6 +162,10 @@ def _output(path: Path, problems: list[str]) -> str | None:
             problems.append(f"{path.name} can't be opened: {type(error).__name__}: {error}")
             return None
         return hashlib.sha256(loaded.vectors.tobytes() + repr(loaded.ids).encode()).hexdigest()
+    if path.suffix == ".zip" and zipfile.is_zipfile(path):  # but for the times in it
+        with zipfile.ZipFile(path) as archive:
+            members = [(item.filename, archive.read(item)) for item in archive.infolist()]
+        return hashlib.sha256(repr(members).encode()).hexdigest()
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 

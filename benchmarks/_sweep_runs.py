@@ -126,6 +126,8 @@ class Prepared:
         ended = self.run(self.case.again or self.case.command)
         if ended.code not in (0, *self.case.had_done):
             return [f"run again, it ends with {ended.code}: {ended.err.strip()[-300:]}"]
+        if ended.code != 0 and not self.case.watched.atomic:
+            return [f"run again: {one}" for one in self.left(done=False)]  # a part of its work was done
         state, copy = self._look()
         problems = [f"run again: {one}" for one in at_the_end(state, self.new, self.case.watched, copy)]
         shutil.rmtree(copy)

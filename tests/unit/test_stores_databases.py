@@ -13,10 +13,12 @@ import pytest
 from pinecone_server import KEY, pinecone_server
 from qdrant_server import qdrant_server
 from textkin.errors import (
+    CorruptStoreError,
     CredentialsError,
     ForeignFileError,
     InputError,
     ReadOnlyError,
+    StorageFullError,
     StoreError,
     StoreLockedError,
     StoreNotFoundError,
@@ -217,3 +219,32 @@ def test_qdrant_server_takes_its_key_and_large_records(tmp_path: Path, monkeypat
         assert store.count() == 200
         assert store.search(vectors[7:8], 1)[0][0].id == "id7"
         store.close()
+
+
+def test_qdrant_folder_on_a_disk_that_is_full_or_damaged_is_told_as_such(tmp_path: Path) -> None:
+    from textkin.stores import qdrant
+
+    def records(first: int) -> list[Record]:
+        return [Record(f"id{n}", f"text {n} " * 100, {}, None, (Span(0, 4),)) for n in range(first, first + 20)]
+
+    place = f"qdrant:{tmp_path / 'q'}"
+    store = open_store(place)
+    store.write_header(header(8))
+    store.upsert(records(0), np.tile(np.eye(1, 8, dtype=np.float32), (20, 1)))
+    (shared,) = qdrant._open.values()
+    database = shared.client._client.collections["textkin"].storage.storage
+    database.execute("PRAGMA max_page_count = 1")  # as a full disk: not a page more
+    with pytest.raises(StorageFullError, match="no room left"):
+        store.upsert(records(100), np.tile(np.eye(1, 8, dtype=np.float32), (20, 1)))
+    store.close()
+    (file,) = tmp_path.rglob("storage.sqlite")
+    whole = file.read_bytes()
+    file.write_bytes(b"SQLite format 3\0" + b"\xff" * (len(whole) - 16))
+    with pytest.raises(CorruptStoreError, match="is damaged"):
+        open_store(place)
+    file.write_bytes(whole)
+    description = tmp_path / "q" / "meta.json"
+    description.write_bytes(description.read_bytes()[:-5])
+    with pytest.raises(CorruptStoreError, match="is damaged"):
+        open_store(place)
+    assert not qdrant._open

@@ -111,8 +111,8 @@ def _lines(place: str) -> list[str]:
         with standard_input(io.BytesIO(data), ReadOptions(), ignore_note) as given:
             if given.form != LINES:
                 raise InputError(
-                    f"standard input is {given.form.upper()}, not a text a line; textkin index - --to {without_password(place)} "
-                    "reads it, and takes each line as a text with --stdin-format lines"
+                    f"standard input is {given.form.upper()}, not a text a line; textkin index - --to "
+                    f"{without_password(place)} reads it, and takes each line as a text with --stdin-format lines"
                 )
     try:
         text = data.decode("utf-8-sig")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,3 +93,22 @@ def full(path: Path) -> StorageFullError:
 def read_only(path: Path) -> ReadOnlyError:
     """``path`` can't be written."""
     return ReadOnlyError(f"{path} can't be written: the folder, the file or the file system is read-only for you")
+
+
+def from_client(error: sqlite3.Error, path: Path, cure: str) -> StoreError:
+    """The textkin error for one of SQLite's, met by a client of a database that uses Python's own SQLite."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what makes it an extended one
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG):
+        return full(path)
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return read_only(path)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreLockedError(f"{path} is locked by another program; wait until it is done, then try again")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return damaged(path, error, cure)
+    return StoreError(f"the disk under {path} reports an error ({error}); run it again when it works")
+
+
+def damaged(place: Path, why: Exception, cure: str) -> CorruptStoreError:
+    """What a client of a database can't read."""
+    return CorruptStoreError(f"{place} is damaged ({why}). {cure}")

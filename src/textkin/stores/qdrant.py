@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,7 @@ from textkin.errors import InputError, StoreError, StoreLockedError, StoreNotFou
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
 from textkin.stores.points.encoding import is_plain
+from textkin.stores.problems import damaged, from_client, from_system
 from textkin.types import Scalar, Vector
 from textkin.where.conditions import And, Compare, Condition, In, Or
 
@@ -25,6 +27,7 @@ DEFAULT_NAME: Final = "textkin"
 _HEADER: Final = "textkin_header"
 _TEXT: Final = "text"
 _PAGE: Final = 1000
+_CURE: Final = "Restore the folder from a backup, or move it away and export to it again"
 _SENT_BYTES: Final = 8 << 20
 """Below the 32 MB that a server takes in one request, JSON's overhead included."""
 
@@ -85,7 +88,8 @@ class QdrantPoints:
             self.url = f"qdrant:{folder}" + ("" if name == DEFAULT_NAME else f"?collection={name}")
             if not create and not (self._folder / "meta.json").exists():
                 raise StoreNotFoundError(f"there is no Qdrant database at {folder}")
-            self._folder.mkdir(parents=True, exist_ok=True)
+            with _on_disk(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = WriterLock(self._folder, timeout)
             shared = _enter(qdrant, self._folder, self.url)
             self._client, self._guard = shared.client, shared.guard
@@ -275,22 +279,42 @@ class QdrantPoints:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            with self._guard:  # the local mode is not made for threads
+            with self._guard, _on_disk(self._folder):  # the local mode is not made for threads
                 yield
+        except StoreError:
+            raise
         except self._errors as error:
             raise StoreError(f"{self.url}: Qdrant answered: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _on_disk(folder: Path | None) -> Iterator[None]:
+    """Errors of the local mode's files, which its client lets through as they are."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if folder is None:
+            raise
+        raise from_client(error, folder, _CURE) from error
+    except OSError as error:
+        if folder is None:
+            raise
+        raise from_system(error, folder) from error
 
 
 def _enter(qdrant: Any, folder: Path, url: str) -> _Shared:
     with _open_guard:
         if folder not in _open:
             try:
-                client = qdrant.QdrantClient(path=str(folder), force_disable_check_same_thread=True)
+                with _on_disk(folder):
+                    client = qdrant.QdrantClient(path=str(folder), force_disable_check_same_thread=True)
             except RuntimeError as error:
                 raise StoreLockedError(
                     f"{url} is open in another process, and Qdrant's local mode lets in one at a time; close it "
                     "there, or run a Qdrant server and name its URL"
                 ) from error
+            except ValueError as error:  # its description is written in place, so that a crash can cut it off
+                raise damaged(folder, error, _CURE) from error
             _open[folder] = _Shared(client, threading.RLock())
         _open[folder].users += 1
         return _open[folder]

@@ -7,12 +7,14 @@ import pickle
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from textkin.errors import StorageFullError
 from textkin.stores.points.encoding import Read
+from textkin.stores.problems import from_system
 from textkin.types import Matrix
 
 
@@ -40,7 +42,7 @@ class Spool:
                 pickle.dump(kept, self._file, pickle.HIGHEST_PROTOCOL)
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
+                    raise from_system(error, Path(tempfile.gettempdir())) from error
                 raise StorageFullError(
                     f"no room left in {tempfile.gettempdir()} for a copy of the collection while it is read; free "
                     "some, or name another folder in TMPDIR"

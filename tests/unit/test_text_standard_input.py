@@ -170,3 +170,10 @@ def test_lines_are_read_as_they_come() -> None:
     records = read_inputs(["-"], stdin=stream)
     assert [next(records).text for _ in range(3)] == ["one text"] * 3
     assert stream.given < 30
+
+
+def test_saying_whether_there_is_a_header_makes_it_a_table() -> None:
+    found = piped(b"alpha,beta\ngamma,delta\n", header=False, text_column="column_2")
+    assert [one.text for one in found] == ["beta", "delta"]
+    with pytest.raises(InputError, match="Its columns: 'alpha', 'beta'"):
+        piped(b"alpha,beta\ngamma,delta\n", header=True)

@@ -354,7 +354,8 @@ def process_stdin() -> BinaryIO:
 
 
 def _columns_asked(options: ReadOptions) -> bool:
-    return bool(options.text_columns or options.id_column is not None or options.columns)
+    asked = (options.id_column, options.header)
+    return bool(options.text_columns or options.columns) or asked != (None, None)
 
 
 def _table_form(first: str, more: Iterable[str], options: ReadOptions) -> str | None:

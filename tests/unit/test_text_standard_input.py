@@ -177,3 +177,11 @@ def test_saying_whether_there_is_a_header_makes_it_a_table() -> None:
     assert [one.text for one in found] == ["beta", "delta"]
     with pytest.raises(InputError, match="Its columns: 'alpha', 'beta'"):
         piped(b"alpha,beta\ngamma,delta\n", header=True)
+
+
+def test_a_line_that_is_not_utf8_among_others_is_named_not_guessed() -> None:
+    skipped: list[Skipped] = []
+    content = "größe\nnaïve\n".encode() + "größer\n".encode("cp1252") + "ärger\n".encode()
+    found = list(read_inputs(["-"], stdin=io.BytesIO(content), on_skip=skipped.append))
+    assert [one.text for one in found] == ["größe", "naïve", "ärger"]
+    assert [(one.row, "not UTF-8" in one.reason) for one in skipped] == [(3, True)]

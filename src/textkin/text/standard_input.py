@@ -110,8 +110,9 @@ def standard_input(stream: BinaryIO | None, options: ReadOptions, on_note: OnNot
 
 
 def plain_lines(lines: Lines, options: ReadOptions, on_skip: OnSkip, on_note: OnNote) -> Iterator[Record]:
-    """One record a line, each with an encoding of its own."""
+    """One record per line, in UTF-8 once a line showed that; before, a line may have another encoding."""
     noted: set[str] = set()
+    is_utf8 = False
     for number, line in lines:
         if isinstance(line, BadRow):
             on_skip(Skipped("-", line.reason, row=number, source="-", id=f"-:{number}"))
@@ -119,11 +120,12 @@ def plain_lines(lines: Lines, options: ReadOptions, on_skip: OnSkip, on_note: On
         encoding = decode.detect(lambda line=line: [line], options.encoding)  # type: ignore[misc]
         if not line.strip():
             continue
-        if encoding is None or encoding.damaged or b"\0" in line:
+        if encoding is None or encoding.damaged or (encoding.guessed and is_utf8) or b"\0" in line:
             said = "UTF-8" if encoding is None or options.encoding is None else options.encoding
             reason = "binary: it holds NUL bytes" if b"\0" in line else f"not {said}"
             on_skip(Skipped("-", reason, row=number, source="-", id=f"-:{number}"))
             continue
+        is_utf8 = is_utf8 or not (encoding.guessed or line.isascii())
         if encoding.guessed and encoding.name not in noted:
             noted.add(encoding.name)
             on_note("-", decode.guess_note(encoding.name))

@@ -131,8 +131,8 @@ def check_network() -> None:
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
             raise InputError(
-                f"SSL_CERT_FILE names {file!r:.200}, in which no certificates can be read ({reason}); name a PEM file "
-                "of certificates, or unset it"
+                f"SSL_CERT_FILE names {file!r:.200}, in which no certificates can be read ({reason}); name a PEM "
+                "file of certificates, or unset it"
             ) from error
     if folder:
         for place in folder.split(os.pathsep):

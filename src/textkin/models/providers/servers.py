@@ -115,6 +115,8 @@ def azure_server(sdk: Any, web: Any) -> Server:
         raise CredentialsError(
             "AZURE_OPENAI_API_KEY is not set; put your key there (or a token, AZURE_OPENAI_AD_TOKEN)"
         )
+    if key and token:
+        raise InputError("AZURE_OPENAI_API_KEY and AZURE_OPENAI_AD_TOKEN are both set; unset one of them")
     client = sdk.AzureOpenAI(
         azure_endpoint=endpoint.rstrip("/"),
         api_key=key,

@@ -72,8 +72,8 @@ def choose(bounds: Bounds, start: int, min_precision: float, min_score: float) -
             return (
                 float(bounds.thresholds[chosen]),
                 False,
-                f"the data can't tell: {account}, but copies go on below {bounds.thresholds[floor]:g}, where pairs "
-                "are too many to look at",
+                f"the data can't tell: {account}, but copies go on below {bounds.thresholds[floor]:g}, where "
+                "pairs are too many to look at",
             )
         if loss[chosen] <= _LOSS:
             return float(bounds.thresholds[chosen]), True, f"{account}, and few copies lie below"

@@ -314,7 +314,8 @@ def vacancies(share: float, limit: int) -> LabelledSet:
     """Advertisements of one employer for several places, grades and hours; ``share`` copies."""
     dice = random.Random(8)
     jobs = ["nurse", "carpenter", "bookkeeper", "software tester", "gardener", "bus driver", "pastry cook",
-            "welder", "librarian", "kindergarten teacher", "pharmacist", "surveyor", "tax clerk", "optician"]  # fmt: skip
+            "welder", "librarian", "kindergarten teacher", "pharmacist", "surveyor", "tax clerk",
+            "optician"]  # fmt: skip
     grades = ["Junior", "Senior", "Assistant", "Lead", "Deputy"]
     places = ["Northfield", "Eastbrook", "Millhaven", "Stonebridge", "Lakeside", "Oakham", "Westport", "Ridgemont"]
     hours = ["full time", "part time", "night shifts", "weekends only"]
@@ -482,6 +483,7 @@ JUDGING: Final[dict[str, Make]] = {
 PLAIN: Final = frozenset(
     name
     for name in (*DESIGN, *JUDGING)
-    if name.endswith("copies") and not re.search("catalogue|editions|menus|bank|intent|no copies", name)
+    if name.endswith("copies")
+    and not re.search("catalogue|editions|menus|invoices|vacancies|bank|intent|no copies", name)
 )
 """Sets of texts with lightly edited copies and no families: there the data can tell."""

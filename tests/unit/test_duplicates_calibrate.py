@@ -16,6 +16,7 @@ import pytest
 import textkin
 from textkin.duplicates.calibrate import calibrate
 from textkin.duplicates.calibration import Calibration, load_calibration
+from textkin.duplicates.choice import Bounds, choose
 from textkin.duplicates.differing import Kind, pair_kinds
 from textkin.duplicates.labels import LabelledPair, judge, label_scores, read_labels
 from textkin.duplicates.null import BINS, LOW, WIDTH, fit_tail, sample_null
@@ -162,6 +163,19 @@ def test_the_floors_are_kept() -> None:
     strict = run(vectors, texts + copies, min_precision=1.0)
     assert strict.threshold >= usual.threshold
     assert (strict.min_precision, strict.min_score) == (1.0, 0.6)
+
+
+def test_copies_that_go_on_below_what_was_looked_at_are_not_counted_out() -> None:
+    thresholds = np.round(np.arange(0.6, 1.0, 0.01), 2)
+    copies = np.linspace(400.0, 10.0, len(thresholds))
+    kinds = np.zeros((len(thresholds), len(Kind)))
+    kinds[:, Kind.COPY] = copies
+    bounds = Bounds(thresholds, copies, np.zeros_like(copies), copies, copies, kinds)
+    assert choose(bounds, 0, 0.9, 0.6)[:2] == (0.6, True)
+    start = 20
+    threshold, sure, why = choose(bounds, start, 0.9, 0.6)
+    assert (threshold, sure) == (0.8, False)
+    assert "copies go on below 0.8" in why
 
 
 def test_where_nothing_is_found_it_says_so() -> None:

@@ -21,6 +21,8 @@ from textkin.duplicates.unit_rows import Doubles, Numbers
 MIN_PRECISION: Final = 0.9
 MIN_SCORE: Final = 0.6
 _LOSS: Final = 0.05
+_END: Final = 3
+"""Levels at the lower end at which no more copies should come."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +68,13 @@ def choose(bounds: Bounds, start: int, min_precision: float, min_score: float) -
         most = found - bounds.true_low[chosen]
         worst = about(max(most, bounds.false[chosen]))
         account = f"of {found:,.0f} pairs found at most {worst} are expected to be false"
+        if bounds.thresholds[floor] > min_score + 1e-9 and _goes_on(bounds.true_low, floor):
+            return (
+                float(bounds.thresholds[chosen]),
+                False,
+                f"the data can't tell: {account}, but copies go on below {bounds.thresholds[floor]:g}, where "
+                "pairs are too many to look at",
+            )
         if loss[chosen] <= _LOSS:
             return float(bounds.thresholds[chosen]), True, f"{account}, and few copies lie below"
         return (
@@ -92,6 +101,12 @@ def _losses(true: Doubles, found: Doubles, floor: int) -> Doubles:
     every = true[floor]
     f1 = 2 * true / np.maximum(found + every, 1e-9)
     return np.asarray(f1[floor:].max(initial=0.0) - f1, dtype=np.float64)
+
+
+def _goes_on(true: Doubles, floor: int) -> bool:
+    """Whether at the lower end of what was looked at there are still true pairs that count."""
+    above = true[min(floor + _END, len(true) - 1)]
+    return bool(true[floor] - above > _LOSS * true[floor]) or floor + _END >= len(true) - 1
 
 
 def _best(bounds: Bounds, allowed: Numbers) -> tuple[float, int]:

@@ -26,7 +26,9 @@ class DistinctIds:
         above = work / "tmp"
         with translated(above, ""):
             above.mkdir(parents=True, exist_ok=True)
-            self._place = tempfile.TemporaryDirectory(dir=above, prefix=f"{owner}-ids-")
+            self._place = tempfile.TemporaryDirectory(
+                dir=above, prefix=f"{owner}-ids-", ignore_cleanup_errors=True
+            )
         self._path = Path(self._place.name) / "ids.db"
         with translated(self._path, "Run the job again"):
             self._connection = apsw.Connection(str(self._path))

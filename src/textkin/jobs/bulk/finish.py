@@ -153,7 +153,7 @@ def _twice(place: Place, markers: Sequence[Marker]) -> tuple[int, list[str]]:
                 for batch in parquet.ParquetFile(source).iter_batches(columns=[ID]):
                     yield batch.column(0).to_pylist()
 
-    with tempfile.TemporaryDirectory() as elsewhere:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as elsewhere:
         folder = place.folder / WORK if isinstance(place, LocalPlace) else Path(elsewhere)
         with seen_ids(folder, place.owner if isinstance(place, LocalPlace) else "0") as seen:
             for ids in batches():

@@ -285,3 +285,27 @@ def test_one_text_of_a_model_on_this_machine_is_not_claimed(tmp_path: Path) -> N
         before = left_behind(ledger)
         embed(Counting(), ["one"], "document", ledger)
         assert left_behind(ledger) == before
+
+
+def test_what_a_killed_claimant_leaves_goes_when_the_ledger_is_opened_again(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from textkin.ledger import Ledger
+ledger = Ledger(sys.argv[1])
+ledger.claims.take(ledger.claims.new_call(), "f" * 64, "document", [b"d" * 32])
+print("claimed", flush=True)
+sys.stdin.read()
+"""
+    place = tmp_path / "ledger.db"
+    with Ledger(place) as beside:
+        call = beside.claims.new_call()
+        beside.claims.take(call, "e" * 64, "document", [b"e" * 32])
+        child = python(code, place)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "claimed\n"
+        child.kill()
+        child.communicate()
+        assert len(list(tmp_path.glob("ledger.db.claims-*"))) == 2
+        Ledger(place).close()
+        assert len(list(tmp_path.glob("ledger.db.claims-*"))) == 1, "the lock of who lives stays"
+    assert not list(tmp_path.glob("ledger.db.claims-*"))

@@ -19,9 +19,12 @@ from textkin.errors import StoreError
 from textkin.ledger import entries
 from textkin.ledger.entries import Remembered
 
+_LOCKS: Final = ".claims-"
 _EXPIRES: Final = 300
 """Seconds without a sign of life after which a claim is void although its process lives: it may be suspended. Each
 block and each answer of a provider is one; should it go on after all, the vectors that came first stay."""
+_ATTEMPTS: Final = 5
+"""Names tried for an own lock: another process that tidies may hold a file for a moment as soon as it is there."""
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
 
@@ -170,16 +173,25 @@ class Claims:
         """The file whose lock says that this process lives; None where the system has no such locks."""
         with self._guard:
             if self._lock is None:
-                path = self._path.with_name(f"{self._path.name}.claims-{secrets.token_hex(8)}")
-                lock = filelock.FileLock(path, timeout=0, mode=0o600, thread_local=False)
-                try:
-                    lock.acquire()
-                except (OSError, NotImplementedError, filelock.Timeout):
-                    with suppress(OSError):
-                        path.unlink(missing_ok=True)
-                    return None
-                self._lock = lock
-            return Path(self._lock.lock_file)
+                self._lock = self._new_lock()
+            return None if self._lock is None else Path(self._lock.lock_file)
+
+    def _new_lock(self) -> filelock.BaseFileLock | None:
+        for _ in range(_ATTEMPTS):
+            path = self._path.with_name(f"{self._path.name}{_LOCKS}{secrets.token_hex(8)}")
+            lock = filelock.FileLock(path, timeout=0, mode=0o600, thread_local=False)
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                continue
+            except (OSError, NotImplementedError):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+                return None
+            if path.exists():
+                return lock
+            lock.release()
+        return None
 
     def _let_go(self) -> None:
         with self._guard:
@@ -207,17 +219,27 @@ class Claims:
         if seen is None or abs(time.time() - seen[0]) > _EXPIRES:
             return False
         path = self._path.with_name(name)
-        if not path.is_file():
-            return False
-        lock = filelock.FileLock(path, timeout=0, thread_local=False)
-        try:
-            lock.acquire()
-        except (filelock.Timeout, OSError, NotImplementedError):
-            return True
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        lock.release()
+        return path.is_file() and not _removed(path)
+
+
+def remove_abandoned_locks(ledger: Path) -> None:
+    """Remove the locks beside a ledger whose processes have died."""
+    with suppress(OSError):
+        for path in list(ledger.parent.glob(f"{ledger.name}{_LOCKS}*")):
+            _removed(path)
+
+
+def _removed(path: Path) -> bool:
+    """Whether nobody held a lock, and its file is gone now."""
+    lock = filelock.FileLock(path, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except (filelock.Timeout, OSError, NotImplementedError):
         return False
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    lock.release()
+    return True
 
 
 class Patience:

@@ -27,7 +27,7 @@ from textkin.errors import (
     StoreLockedError,
 )
 from textkin.ledger import entries, models
-from textkin.ledger.claims import Claims
+from textkin.ledger.claims import Claims, remove_abandoned_locks
 from textkin.ledger.entries import Remembered
 from textkin.ledger.schema import ENTRY_BYTES, LEDGER, entry_checksum
 from textkin.stores.local.checksums import read_mark, write_mark
@@ -371,6 +371,7 @@ class Ledger:
             raise
         except StoreError as error:
             raise type(error)(f"{error}{self._cure}") from error
+        remove_abandoned_locks(self._path)
         found = identity(self._path, LEDGER)
         self._connection, self._frozen = self._connect()
         self._file = found

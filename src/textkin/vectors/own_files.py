@@ -74,9 +74,12 @@ def make_private_folder(folder: Path) -> None:
     Raises:
         OSError: it can't be made.
     """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
+    for one in made:  # a power cut must not take with the name what is stored and told as stored
+        flush_folder(one.parent)
 
 
 def remove_abandoned(target: Path) -> None:

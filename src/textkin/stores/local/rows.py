@@ -34,6 +34,11 @@ _RECORDS: Final = (
 _PASSAGES: Final = (
     "SELECT number, start, stop, vector, checksum FROM passages LEFT JOIN passage_checksums USING (number)"
 )
+_PASSAGES_OF: Final = (
+    "SELECT number, start, stop, vector, checksum, "
+    "(SELECT count(*) FROM passage_checksums WHERE number BETWEEN ?1 AND ?2) "
+    "FROM passages LEFT JOIN passage_checksums USING (number) WHERE number BETWEEN ?1 AND ?2 ORDER BY number"
+)
 _HEADER: Final = ("model", "canaries", "accepted")
 
 
@@ -325,11 +330,10 @@ def _delete_passages(connection: apsw.Connection, number: int) -> None:
 
 def _passages(connection: apsw.Connection, record: int) -> list[Any]:
     bounds = (first_passage(record), last_passage(record))
-    found = connection.execute(f"{_PASSAGES} WHERE number BETWEEN ? AND ? ORDER BY number", bounds).fetchall()
-    told = connection.execute("SELECT count(*) FROM passage_checksums WHERE number BETWEEN ? AND ?", bounds).get
-    if told != len(found):
+    found: list[Any] = connection.execute(_PASSAGES_OF, bounds).fetchall()
+    if not found or found[0][5] != len(found):
         raise damaged(connection, f"record number {record} and its passages don't belong together")
-    return [_checked_passage(connection, row) for row in found]
+    return [_checked_passage(connection, row[:5]) for row in found]
 
 
 def _record(connection: apsw.Connection, row: Any) -> Record:

@@ -16,6 +16,7 @@ from textkin._optional import require
 from textkin.errors import InputError, StoreError, StoreLockedError, StoreNotFoundError
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
+from textkin.stores.problems import is_there, make_folder
 from textkin.types import Vector
 from textkin.where.conditions import And, Compare, Condition, In, Or
 
@@ -58,9 +59,9 @@ class LancePoints:
         self._lock: WriterLock | None = None
         self._writes = 0
         if "://" not in place:
-            if not create and not (Path(place) / f"{name}.lance").exists():
+            if not create and not is_there(Path(place) / f"{name}.lance"):
                 raise StoreNotFoundError(f"there is no LanceDB table {name!r} at {place}")
-            Path(place).mkdir(parents=True, exist_ok=True)
+            make_folder(Path(place))
             self._lock = WriterLock(Path(place), timeout)
         with self._translated():
             # Without the interval a table that is open doesn't see what others write.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from textkin.errors import InputError, StoreError, StoreLockedError, StoreNotFou
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
 from textkin.stores.points.encoding import is_plain
+from textkin.stores.problems import from_system, is_there, make_folder, require_writable
 from textkin.types import Scalar, Vector
 from textkin.where.conditions import And, Compare, Condition, In, Or
 
@@ -82,9 +84,10 @@ class QdrantPoints:
         self._closed = False
         if self._folder is not None:
             self.url = f"qdrant:{folder}" + ("" if name == DEFAULT_NAME else f"?collection={name}")
-            if not create and not (self._folder / "meta.json").exists():
+            if not create and not is_there(self._folder / "meta.json"):
                 raise StoreNotFoundError(f"there is no Qdrant database at {folder}")
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
+            require_writable(self._folder, "Qdrant's local mode")
             self._lock = WriterLock(self._folder, timeout)
             shared = _enter(qdrant, self._folder, self.url)
             self._client, self._guard = shared.client, shared.guard
@@ -290,6 +293,10 @@ def _enter(qdrant: Any, folder: Path, url: str) -> _Shared:
                     f"{url} is open in another process, and Qdrant's local mode lets in one at a time; close it "
                     "there, or run a Qdrant server and name its URL"
                 ) from error
+            except OSError as error:
+                raise from_system(error, folder) from error
+            except sqlite3.Error as error:
+                raise StoreError(f"{url}: {error}; check that all in it may be read and written") from error
             _open[folder] = _Shared(client, threading.RLock())
         _open[folder].users += 1
         return _open[folder]

@@ -90,7 +90,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["read-only", "shut", "missing", "a file", "no right to write the ledger"])
+SELDOM = [pytest.param(name, marks=pytest.mark.slow) for name in ("shut", "missing", "a file")]
+
+
+@pytest.fixture(params=["read-only", "no right to write the ledger", *SELDOM])
 def home(request: pytest.FixtureRequest, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     home = place / "home" / "user"
     home.parent.mkdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,7 +90,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["read-only", "shut", "missing", "a file", "no right to write the ledger"])
+SELDOM = [pytest.param(name, marks=pytest.mark.slow) for name in ("shut", "missing", "a file")]
+
+
+@pytest.fixture(params=["read-only", "no right to write the ledger", *SELDOM])
 def home(request: pytest.FixtureRequest, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     home = place / "home" / "user"
     home.parent.mkdir()
@@ -156,33 +158,49 @@ def test_every_command_that_takes_a_model_can_do_without_the_ledger() -> None:
             assert "--no-ledger" in options, name
 
 
-def test_the_current_folder_can_not_be_written(place: Path) -> None:
-    place.chmod(0o500)
-    os.environ["TMPDIR"] = "/tmp"
-    try:
-        lines = (
-            "index u.csv --to new.kin --model hashing --no-ledger",
-            "embed u.csv -o new.npy --model hashing --no-ledger",
-        )
-        for code, told in run_elsewhere(*lines):
-            assert code == 8, told
-            assert "can't be written" in told
-    finally:
-        place.chmod(0o700)
+def test_databases_that_can_not_be_written(place: Path) -> None:
+    stores = {
+        "qdrant": "qdrant:q",
+        "chroma": "chroma:c",
+        "lancedb": "lancedb:l",
+        "array": "a/v.npy",
+        "folder": "y.kin",
+    }
+    Path("a").mkdir()
+    for code, told in run(*(f"export x.kin {url}" for url in stores.values())):
+        assert code == 0, told
+    inside = [item for name in ("q", "c", "l", "a", "y.kin") for item in (Path(name), *Path(name).rglob("*"))]
+    for item in inside:
+        item.chmod(0o500 if item.is_dir() else 0o400)
+    lines = [f"{what}" for url in stores.values() for what in (f"list {url}", f"add {url} more --no-ledger")]
+    ends = dict(zip(lines, run(*lines), strict=True))
+    for item in inside:
+        if item.is_dir():
+            item.chmod(0o700)
+    for url in stores.values():
+        code, told = ends[f"list {url}"]
+        refused = url in ("qdrant:q", "chroma:c")
+        assert code == (8 if refused else 0), told
+        assert not refused or "copy " in told
+        code, told = ends[f"add {url} more --no-ledger"]
+        assert code == 8, told
+        assert "read-only" in told
+
+
+def test_places_that_can_not_be_entered(place: Path) -> None:
+    Path("shut").mkdir(mode=0)
+    lines = (
+        "list shut/x.kin",
+        "list shut/v.npy",
+        "duplicates shut",
+        "duplicates u.csv --against shut/x.kin --no-ledger",
+        "index shut --to new.kin --model hashing --no-ledger",
+        "embed u.csv -o shut/e.npy --model hashing --no-ledger",
+        "embed u.csv -o shut/e --model hashing --no-ledger",
+        "import shut/OUT new.kin",
+        f"list {'n' * 300}.kin",
+    )
+    for line, (code, told) in zip(lines, run(*lines), strict=True):
+        assert code in (2, 8), (line, told)
+        assert "shut" in told or "nnn" in told
     assert not Path("new.kin").exists()
-
-
-def run_elsewhere(*lines: str) -> list[tuple[int, str]]:
-    """As `run`, where the current folder takes no temporary file."""
-    ends = []
-    for line in lines:
-        done = subprocess.run(
-            [sys.executable, "-m", "textkin", *line.split()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=give_up_rights,
-        )
-        assert "Traceback" not in done.stdout
-        ends.append((done.returncode, done.stdout))
-    return ends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -15,11 +16,12 @@ import click
 
 from textkin._version import __version__
 from textkin.cli import streams
-from textkin.errors import TextkinError
+from textkin.errors import StoreError, TextkinError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 BUG = 70
+_PLACES = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR})
 
 COMMANDS = {
     "demo": ("textkin.cli.demo:demo", "Index this Python's own documentation and search it."),
@@ -118,7 +120,7 @@ def _exit_code(run: Callable[[], Any]) -> int:
             try:
                 result = run()
             except OSError as error:
-                problem = streams.output_error(error)
+                problem = streams.output_error(error) or _of_the_system(error)
                 if problem is None:
                     raise
                 raise problem from error
@@ -141,6 +143,13 @@ def _exit_code(run: Callable[[], Any]) -> int:
             )
             return BUG
     return result if isinstance(result, int) else 0
+
+
+def _of_the_system(error: OSError) -> StoreError | None:
+    """What the system says of a place that the user named: a folder that may not be entered, a name too long."""
+    if error.errno not in _PLACES or not isinstance(error.filename, str | bytes):
+        return None
+    return StoreError(f"{os.fsdecode(error.filename)}: {error.strerror}; name a place that you may read and write")
 
 
 def _show_warning(*given: Any, **_: Any) -> None:

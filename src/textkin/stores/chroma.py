@@ -17,6 +17,7 @@ from textkin.errors import InputError, StoreError, StoreNotFoundError, TextkinEr
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
 from textkin.stores.points.encoding import is_plain
+from textkin.stores.problems import is_there, make_folder, require_writable
 from textkin.types import Scalar, Vector
 from textkin.where.conditions import And, Compare, Condition, In, Or
 
@@ -68,9 +69,10 @@ class ChromaPoints:
         if folder is not None:
             self.url = f"chroma:{folder}" + ("" if name == DEFAULT_NAME else f"?collection={name}")
             folder = absolute(folder)
-            if not create and not (folder / "chroma.sqlite3").exists():
+            if not create and not is_there(folder / "chroma.sqlite3"):
                 raise StoreNotFoundError(f"there is no Chroma database at {folder}")
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
+            require_writable(folder, "Chroma")
             self._lock = WriterLock(folder, timeout)
             with self._translated():
                 # Absolute: Chroma shares clients by this text, also after the working directory has changed.

@@ -17,6 +17,7 @@ from textkin._places import absolute
 from textkin.errors import InputError, StoreError, StoreLockedError, StoreNotFoundError
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
+from textkin.stores.problems import is_there, make_folder
 from textkin.types import Vector
 from textkin.where.conditions import And, Compare, Condition, In, Or
 
@@ -60,9 +61,9 @@ class LancePoints:
         self._writes = 0
         if "://" not in place:
             place = str(absolute(place))
-            if not create and not (Path(place) / f"{name}.lance").exists():
+            if not create and not is_there(Path(place) / f"{name}.lance"):
                 raise StoreNotFoundError(f"there is no LanceDB table {name!r} at {place}")
-            Path(place).mkdir(parents=True, exist_ok=True)
+            make_folder(Path(place))
             self._lock = WriterLock(Path(place), timeout)
         with self._translated():
             # Without the interval a table that is open doesn't see what others write.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,48 @@ def from_system(error: OSError, path: Path) -> StoreError:
     if error.errno in _DENIED:
         return read_only(path)
     return StoreError(f"{path}: {error.strerror or error}")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder is there.
+
+    Raises:
+        StoreError: this user may not look.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StoreError(f"{path} can't be looked for: {error.strerror}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a database; one that is there is fine.
+
+    Raises:
+        StoreError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise from_system(error, folder) from error
+
+
+def require_writable(folder: Path, program: str) -> None:
+    """Refuse, by name, a folder of a program that writes into it as soon as it opens it.
+
+    Raises:
+        ReadOnlyError: it, or what is directly in it, is read-only for this user.
+    """
+    try:
+        found = [folder, *folder.iterdir()]
+    except OSError as error:
+        raise from_system(error, folder) from error
+    closed = next((path for path in found if not os.access(path, os.W_OK)), None)
+    if closed is not None:
+        raise ReadOnlyError(
+            f"{closed} is read-only for you, and {program} writes into its folder even to read it; copy {folder} "
+            "to a place of yours and open the copy, or export it to a textkin collection where it can be written"
+        )
 
 
 def full(path: Path) -> StorageFullError:

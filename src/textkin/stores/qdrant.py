@@ -19,7 +19,7 @@ from textkin.errors import InputError, StoreError, StoreLockedError, StoreNotFou
 from textkin.stores.lock import WriterLock
 from textkin.stores.points.backend import KIND, NO_VECTOR, PAYLOAD, SOURCE, Point
 from textkin.stores.points.encoding import is_plain
-from textkin.stores.problems import damaged, from_client, from_system
+from textkin.stores.problems import damaged, from_client, from_system, is_there, make_folder, require_writable
 from textkin.types import Scalar, Vector
 from textkin.where.conditions import And, Compare, Condition, In, Or
 
@@ -86,10 +86,10 @@ class QdrantPoints:
         self._closed = False
         if self._folder is not None:
             self.url = f"qdrant:{folder}" + ("" if name == DEFAULT_NAME else f"?collection={name}")
-            if not create and not (self._folder / "meta.json").exists():
+            if not create and not is_there(self._folder / "meta.json"):
                 raise StoreNotFoundError(f"there is no Qdrant database at {folder}")
-            with _on_disk(self._folder):
-                self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
+            require_writable(self._folder, "Qdrant's local mode")
             self._lock = WriterLock(self._folder, timeout)
             shared = _enter(qdrant, self._folder, self.url)
             self._client, self._guard = shared.client, shared.guard

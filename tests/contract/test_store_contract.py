@@ -358,7 +358,9 @@ def _spans(*pairs: tuple[int, int]) -> Record:
         (Record("bad", "x", {"\udfff": 1}, None, (Span(0, 1),)), "surrogate"),
         (Record("bad", "x", {"k": float("nan")}, None, (Span(0, 1),)), "finite"),
         (Record("bad", "x", {"k": 2**63}, None, (Span(0, 1),)), "64 bits"),
-        (Record("bad", "x", {"k": [1]}, None, (Span(0, 1),)), "list"),  # type: ignore[dict-item]
+        (Record("bad", "x", {"k": [[1]]}, None, (Span(0, 1),)), "list"),  # type: ignore[dict-item,list-item]
+        (Record("bad", "x", {"k": {"a": 1}}, None, (Span(0, 1),)), "dict"),  # type: ignore[dict-item]
+        (Record("bad", "x", {"k": [float("nan")]}, None, (Span(0, 1),)), "finite"),
         (Record("bad", "x", {"a\0": 1}, None, (Span(0, 1),)), "zero byte"),
         (Record("bad", "x", {1: 1}, None, (Span(0, 1),)), "key"),  # type: ignore[dict-item]
         (Record("id1", "x", {}, None, (Span(0, 1),)), "twice"),

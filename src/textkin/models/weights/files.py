@@ -146,6 +146,9 @@ def file_digest(file: Path, path: str) -> str:
     SHA-256 of the bytes; for JSON settings (not ``tokenizer.json``) SHA-256 of their canonical form,
     so that copies that differ only in line ends, spaces or the order of keys are the same.
     """
+    kind = kind_of_file(file)
+    if kind is not None:  # opening a FIFO would wait for ever
+        raise WeightsError(f"{file} is {kind}, not a file; fetch the model again")
     if (
         path.endswith(".json")
         and path.rpartition("/")[2] not in _BY_BYTES

@@ -161,7 +161,7 @@ def test_newer_formats(journalled: Path) -> None:
         lambda facts: facts["records"][3].update(spans=[[0]]),
         lambda facts: facts["records"][3].update(source=["a"]),
         lambda facts: facts["records"][3].update(metadata=[1]),
-        lambda facts: facts["records"][3].update(metadata={"a": [1]}),
+        lambda facts: facts["records"][3].update(metadata={"a": [[1]]}),
         lambda facts: facts["records"][3].update(metadata={"a": float("nan")}),
         lambda facts: facts["records"][3].update(metadata={"a": 2**70}),
     ],

@@ -265,5 +265,5 @@ def test_jobs_take_one_path_and_numbers_of_numpy(tmp_path: Path) -> None:
 def test_what_is_no_record_and_no_rule_is_refused(notes: Collection) -> None:
     with pytest.raises(InputError, match="add takes texts"):
         notes.index(["a text"])  # type: ignore[list-item]
-    with pytest.raises(InputError, match="keep must be one of"):
+    with pytest.raises(InputError, match="keep must be a rule"):
         notes.duplicates(keep=5)  # type: ignore[arg-type]

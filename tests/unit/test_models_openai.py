@@ -129,7 +129,7 @@ def test_bad_texts_are_named_and_set_aside_and_the_rest_goes_on(
         assert report.added == len(notes) == 38
         assert notes.similar("id4")[0].id != "id3"
         assert [server.billing.times(text) for text in texts] == [int(n not in (3, 17)) for n in range(40)]
-        with pytest.raises(InputError, match="query can't be embedded"):
+        with pytest.raises(InputError, match="the query 'forbidden' can't be embedded"):
             notes.search("forbidden")
         with pytest.raises(InputError, match="text number 1"):
             textkin.load_model("openai:own").encode(["good", "forbidden"])

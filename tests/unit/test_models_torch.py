@@ -143,6 +143,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
             set_num_threads=lambda _: None,
         ),
         "sentence_transformers": SimpleNamespace(SentenceTransformer=_Transformer, __version__="0"),
+        "safetensors": SimpleNamespace(SafetensorError=OSError),
         "transformers": SimpleNamespace(utils=SimpleNamespace(logging=logging)),
     }
     monkeypatch.setattr(engine, "require", lambda name, **_: modules[name])

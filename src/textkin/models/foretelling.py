@@ -56,7 +56,9 @@ def foretold(name: str) -> Foretold:
     return Foretold(entry.name, entry.dimensions, weights_digest(pins), tokenizer_digest(pins))
 
 
-def refuse_other_name(name: object, built: ModelInfo, place: str, cure: str = _LIBRARY_CURE) -> None:
+def refuse_other_name(
+    name: object, built: ModelInfo, place: str, cure: str = _LIBRARY_CURE, other: str | None = None
+) -> None:
     """Refuse a model that can't be the one that made a store's vectors, as far as its name tells.
 
     Where this is silent, the model has to be loaded and compared.
@@ -65,7 +67,8 @@ def refuse_other_name(name: object, built: ModelInfo, place: str, cure: str = _L
         name: as the user chose it; an object or a folder tells nothing yet.
         built: the model of the store's header.
         place: the store.
-        cure: the beginning of what to do.
+        cure: what to do to keep that model.
+        other: what to do to use this one; by default to index the texts into a new collection.
 
     Raises:
         ModelMismatchError: it is another one.
@@ -82,9 +85,9 @@ def refuse_other_name(name: object, built: ModelInfo, place: str, cure: str = _L
     )
     if all(None in pair or pair[0] == pair[1] for pair in pairs):
         return
+    other = other or f"index the texts into a new collection: textkin index INPUT --to NEW --model {name}"
     width = "" if asked.dimensions is None else f" ({asked.dimensions} dimensions)"
     raise ModelMismatchError(
         f"{place} was built with {built.name} (fingerprint {built.short_fingerprint}…, {built.dimensions} "
-        f"dimensions), not {name}{width}. Their vectors can't be compared, so nothing was fetched. {cure}, or "
-        f"index the texts into a new collection: textkin index INPUT --to NEW --model {name}"
+        f"dimensions), not {name}{width}. Their vectors can't be compared, so nothing was fetched. {cure}, or {other}"
     )

@@ -187,7 +187,7 @@ def refuse_in_vain(out: str | Path, model: str, options: BulkOptions) -> None:
 def _refuse_other_name(model: Any, there: Settings, place: Place) -> None:
     width = foretold(there.model).dimensions
     built = ModelInfo(there.model, width or there.dimensions, None, there.fingerprint)
-    refuse_other_name(model, built, place.name, "Go on with that model")
+    refuse_other_name(model, built, place.name, "Go on with that model", "write to another folder")
 
 
 def _refuse_changed_object(place: Place, engine: Model, settings: Settings) -> None:

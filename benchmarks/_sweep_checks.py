@@ -81,7 +81,10 @@ def below(place: str, folder: Path) -> str:
 
 def look(folder: Path, watched: Watched) -> State:
     """Read all of it. The folder is a copy: opening a database changes files."""
-    state = State(files=set(_files(folder, watched)))
+    state = State()
+    # First, for what its killed owners left beside it goes when it is opened, whichever command does.
+    _look_at_ledger(folder / "data" / "ledger.db", watched.texts, state)
+    state.files = set(_files(folder, watched))
     for place in watched.collections:
         state.collections[place] = _collection(below(place, folder), place, state.problems)
     for name in watched.outputs:
@@ -91,7 +94,6 @@ def look(folder: Path, watched: Watched) -> State:
             state.jobs[name] = read_output(folder / name)
         except (OSError, ValueError, KeyError):
             state.jobs[name] = None  # not begun, under way, or damaged: judged file by file
-    _look_at_ledger(folder / "data" / "ledger.db", watched.texts, state)
     return state
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pinecone_server import KEY, pinecone_server
 from qdrant_server import qdrant_server
+from textkin import Collection
 from textkin.errors import (
     CorruptStoreError,
     CredentialsError,
@@ -248,3 +249,14 @@ def test_qdrant_folder_on_a_disk_that_is_full_or_damaged_is_told_as_such(tmp_pat
     with pytest.raises(CorruptStoreError, match="is damaged"):
         open_store(place)
     assert not qdrant._open
+
+
+def test_lancedb_makes_a_table_whose_making_was_cut_off(tmp_path: Path) -> None:
+    for name in ("textkin", "textkin__textkin"):
+        (tmp_path / "db" / f"{name}.lance" / "_versions").mkdir(parents=True)
+        (tmp_path / "db" / f"{name}.lance" / "_versions" / ".tmpqnTgwO").touch()
+    with pytest.raises(StoreNotFoundError):
+        open_store(f"lancedb:{tmp_path / 'db'}", create=False)
+    with Collection(f"lancedb:{tmp_path / 'db'}", "hashing:8") as made:
+        made.add(["one text"], ids=["a"])
+        assert made.get("a").text == "one text"

@@ -58,13 +58,15 @@ class LancePoints:
         self._name = name
         self._threads = threading.RLock()
         self._lock: WriterLock | None = None
+        self._folder: Path | None = None
         self._writes = 0
         if "://" not in place:
             place = str(absolute(place))
             if not create and not is_there(Path(place) / f"{name}.lance"):
                 raise StoreNotFoundError(f"there is no LanceDB table {name!r} at {place}")
-            make_folder(Path(place))
-            self._lock = WriterLock(Path(place), timeout)
+            self._folder = Path(place)
+            make_folder(self._folder)
+            self._lock = WriterLock(self._folder, timeout)
         with self._translated():
             # Without the interval a table that is open doesn't see what others write.
             self._database = lancedb.connect(place, read_consistency_interval=timedelta(0))
@@ -217,10 +219,17 @@ class LancePoints:
     def _table(self, name: str) -> Any:
         if name not in self._tables:
             with self._translated():
-                if name not in self._database.list_tables().tables:
+                if name not in self._database.list_tables().tables or self._unfinished(name):
                     return None
                 self._tables[name] = self._database.open_table(name)
         return self._tables[name]
+
+    def _unfinished(self, name: str) -> bool:
+        """Whether the making of a table was cut off before its first version: then it holds nothing."""
+        if self._folder is None:
+            return False
+        table = self._folder / f"{name}.lance"
+        return not any(next(table.glob(kind), None) for kind in ("_versions/*.manifest", "data/*"))
 
     def _refuse_others(self) -> None:
         """Refuse a table that has rows, but no header: another program made it."""

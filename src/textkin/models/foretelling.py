@@ -89,5 +89,6 @@ def refuse_other_name(
     width = "" if asked.dimensions is None else f" ({asked.dimensions} dimensions)"
     raise ModelMismatchError(
         f"{place} was built with {built.name} (fingerprint {built.short_fingerprint}…, {built.dimensions} "
-        f"dimensions), not {name}{width}. Their vectors can't be compared, so nothing was fetched. {cure}, or {other}"
+        f"dimensions), not {name}{width}. Their vectors can't be compared, so nothing was fetched. {cure}, or "
+        f"{other}"
     )

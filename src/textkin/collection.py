@@ -220,6 +220,7 @@ class Collection:
                 total=total,
                 progress=progress,
                 on_stored=on_stored,
+                ready=self._model.get,
             )
 
     def add_files(
@@ -265,6 +266,7 @@ class Collection:
                 on_note=on_note,
                 on_stored=on_stored,
                 stdin=stdin,
+                ready=self._model.get,
             )
 
     def remove(self, ids: str | Iterable[str]) -> int:

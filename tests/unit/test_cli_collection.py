@@ -444,3 +444,13 @@ def test_options_of_columns_hold_for_stdin(run: Run) -> None:
         "stdin has no column 'text'" in run(*index, "m.kin", "--text-column", "text", stdin=stdin, code=2).stderr
     )
     assert found(run(*index, "l.kin", "--stdin-format", "lines", "--json", stdin=stdin))["added"] == 3
+
+
+def test_a_model_that_can_not_be_used_leaves_no_empty_collection(run: Run) -> None:
+    Path("broken").mkdir()
+    Path("broken/config.json").write_text("{}")
+    Path("a.txt").write_text("a text")
+    for command in (("index", "a.txt", "--to", "new.kin"), ("add", "new.kin", "a text")):
+        done = CliRunner().invoke(main, [*command, "--model", "./broken"])
+        assert done.exit_code in (5, 6), done.output
+        assert not Path("new.kin").exists()

@@ -31,6 +31,7 @@ def index_files(
     on_note: OnNote = ignore_note,
     on_stored: Callable[[Sequence[str]], None] | None = None,
     stdin: BinaryIO | None = None,
+    ready: Callable[[], object] | None = None,
 ) -> IndexReport:
     """Bring a store up to date with inputs; arguments as in `read_inputs` and `index`.
 
@@ -71,6 +72,7 @@ def index_files(
         total=total,
         progress=progress,
         on_stored=on_stored,
+        ready=ready,
     )
     report.skipped = skipped
     report.notes = notes

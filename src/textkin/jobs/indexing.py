@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ def index(
     total: int | None = None,
     progress: Progress | None = None,
     on_stored: Callable[[Sequence[str]], None] | None = None,
+    ready: Callable[[], object] | None = None,
 ) -> IndexReport:
     """Index records, batch by batch; each batch is one transaction.
 
@@ -110,6 +112,8 @@ def index(
         total: number of records, when it is known, for the progress.
         progress: called with (records done, records in all).
         on_stored: called with the ids of a batch when they are safely on disk.
+        ready: called, where the store is new, when the first records were read and before anything is made: what
+            it raises leaves no empty collection behind.
 
     Raises:
         InputError: an id that came twice or belongs to another source, or metadata that can't be kept; names
@@ -118,14 +122,18 @@ def index(
     start = time.monotonic()
     report = IndexReport()
     seen: set[str] = set()
+    batches = _batches(_checked(records, seen))
+    first: list[list[Record]] = []
     if store.header is None:
-        # Before anything is made: where vectors can't be kept, no empty collection is left behind.
         kept = ledger()
         if kept is not None:
             kept.require_writable()
+        first = list(islice(batches, 1))
+        if first and ready is not None:
+            ready()
     with store.writing("index"):
         done = 0
-        for batch in _batches(_checked(records, seen)):
+        for batch in chain(first, batches):
             digests = store.digests([record.id for record in batch])
             fresh = [record for record in batch if digests.get(record.id) != record_digest(record)]
             fresh = _without_same(store, fresh, digests)

@@ -144,5 +144,5 @@ def manners(ended: Ended, killed: bool) -> Iterator[str]:
         yield f"exit code {ended.code}: {ended.err.strip()[-400:]}"
     elif bad := [word for word in _BAD_WORDS if word in ended.err]:
         yield f"{bad[0]} on stderr: {ended.err.strip()[-400:]}"
-    if ended.code and ended.code > 0 and not ended.err.strip():
+    if ended.code and ended.code > 0 and not (ended.err + ended.out).strip():
         yield f"exit code {ended.code} without a word"

@@ -1,9 +1,10 @@
-"""The one door through which optional packages come in."""
+"""The one door through which optional and heavy packages come in."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from types import ModuleType
 
 from textkin.errors import MissingDependencyError
@@ -26,3 +27,12 @@ def require(module: str, extra: str, hint: str = "") -> ModuleType:
             + (f" ({hint})" if hint else "")
         )
     return importlib.import_module(module)
+
+
+def load_onnxruntime() -> ModuleType:
+    """onnxruntime, without the telemetry that its releases of 2026 write to the user's cache and report.
+
+    It looks at the environment when it is imported; a user who has set the variable is left alone.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return importlib.import_module("onnxruntime")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -140,3 +143,12 @@ def test_what_is_missing_or_old_is_named_with_its_cure(installed: Callable[..., 
 
 def test_a_folder_that_is_not_installed_is_no_fault(installed: Callable[..., None]) -> None:
     assert {one.name: one.state for one in checks.check_versions()}["packages"] == "note"
+
+
+def test_looking_at_onnxruntime_writes_no_telemetry_into_the_home(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    home = tmp_path / "home"
+    home.mkdir()
+    environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+    subprocess.run([sys.executable, "-m", "textkin", "doctor"], env=environment, capture_output=True, check=True)
+    assert not [path for path in home.rglob("*") if "onnxruntime" in path.name.lower()]

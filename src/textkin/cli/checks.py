@@ -14,6 +14,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from textkin._optional import load_onnxruntime
 from textkin._places import cache_folder, data_folder
 from textkin._version import __version__
 from textkin.errors import ModelNotFoundError, TextkinError
@@ -246,7 +247,10 @@ def _needed(need: Requirement) -> Finding:
         version = metadata.version(need.name)
         if not need.specifier.contains(version, prereleases=True):
             return Finding(need.name, "broken", f"{version} is not {need.specifier}", _install(need))
-        import_module(need.name.replace("-", "_"))
+        if need.name == "onnxruntime":
+            load_onnxruntime()
+        else:
+            import_module(need.name.replace("-", "_"))
     except metadata.PackageNotFoundError:
         return Finding(need.name, "broken", "not installed", _install(need))
     except ImportError as error:

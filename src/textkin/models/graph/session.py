@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-from types import ModuleType
-
+from textkin._optional import load_onnxruntime
 from textkin.errors import InputError, ModelError, WeightsError
 from textkin.models.batching import Feed
 from textkin.models.graph.build import Graph
@@ -17,7 +14,6 @@ _PROVIDERS = {
     "coreml": ("CoreMLExecutionProvider", "onnxruntime (on macOS)"),
     "directml": ("DmlExecutionProvider", "onnxruntime-directml (on Windows)"),
 }
-_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 _BEST_FIRST = ("cuda", "directml", "coreml", "cpu")
 
 
@@ -28,7 +24,7 @@ def providers(device: str, precision: str) -> list[str]:
         InputError: no such device, or eight-bit weights elsewhere than on the CPU.
         ModelError: the installed onnxruntime lacks it; names the package that brings it.
     """
-    onnxruntime = _onnxruntime()
+    onnxruntime = load_onnxruntime()
     there = onnxruntime.get_available_providers()
     if device == "auto":
         device = next(name for name in _BEST_FIRST if _PROVIDERS[name][0] in there)
@@ -48,15 +44,6 @@ def providers(device: str, precision: str) -> list[str]:
     return [provider, "CPUExecutionProvider"]
 
 
-def _onnxruntime() -> ModuleType:
-    """onnxruntime, without the telemetry that its releases of 2026 write to the user's cache and report.
-
-    It looks at the environment when it is imported; a user who has set the variable is left alone.
-    """
-    os.environ.setdefault(_NO_TELEMETRY, "1")
-    return importlib.import_module("onnxruntime")
-
-
 class Session:
     """Runs a graph; may be called from several threads at once.
 
@@ -70,7 +57,7 @@ class Session:
     """
 
     def __init__(self, graph: Graph, engines: list[str]) -> None:
-        onnxruntime = _onnxruntime()
+        onnxruntime = load_onnxruntime()
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         options = onnxruntime.SessionOptions()

@@ -225,6 +225,13 @@ def test_auto_that_cannot_be_told_deletes_nothing_without_yes(run: Run) -> None:
     run("duplicates", "s.kin", "--threshold", "0.9", "--apply")
 
 
+def test_auto_under_loosened_floors_deletes_nothing_without_yes(many: Run) -> None:
+    many("calibrate", "m.kin", "--min-precision", "0.5")
+    auto = ("duplicates", "m.kin", "--threshold", "auto", "--apply")
+    assert "--min-precision 0.5" in many(*auto, code=2).stderr
+    many(*auto, "--yes")
+
+
 def test_auto_that_is_sure_needs_no_yes(many: Run) -> None:
     assert "31 records removed" in many("duplicates", "m.kin", "--threshold", "auto", "--apply").stderr
 

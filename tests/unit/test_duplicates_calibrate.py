@@ -442,3 +442,15 @@ def test_the_threshold_of_labels_parts_the_pairs_as_their_best_f1_says() -> None
 def test_an_empty_collection_has_nothing_to_calibrate(tmp_path: Path) -> None:
     with textkin.Collection(tmp_path / "e.kin", "hashing") as empty, pytest.raises(InputError, match="is empty"):
         empty.calibrate()
+
+
+def test_few_labels_choose_a_threshold_and_are_not_sure_of_it() -> None:
+    few = run(cloud(200, 4), labels=(np.array([0.9, 0.7]), [True, False]))
+    assert not few.confident
+    assert "judge more pairs" in few.why
+    scores = np.concatenate([np.linspace(0.8, 0.99, 60), np.linspace(0.1, 0.5, 60)])
+    many = run(cloud(200, 4), labels=(scores, [True] * 60 + [False] * 60))
+    assert many.confident
+    low = run(cloud(200, 4), labels=(scores - 0.4, [True] * 60 + [False] * 60))
+    assert not low.confident
+    assert "--min-score" in low.why

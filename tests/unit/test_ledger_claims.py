@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import apsw
 import numpy as np
 import pytest
 
 import textkin
-from textkin.errors import BadVectorsError
+from textkin.errors import BadVectorsError, StorageFullError
 from textkin.jobs.bulk.folder import embed_to_folder
 from textkin.jobs.bulk.report import BulkOptions
 from textkin.ledger import Ledger, embed
@@ -309,3 +310,22 @@ sys.stdin.read()
         Ledger(place).close()
         assert len(list(tmp_path.glob("ledger.db.claims-*"))) == 1, "the lock of who lives stays"
     assert not list(tmp_path.glob("ledger.db.claims-*"))
+
+
+def test_claims_of_a_put_that_failed_are_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rolled back with the vectors, they must not bind others for as long as this process lives."""
+
+    def full(*_: object) -> None:
+        raise apsw.FullError
+
+    digest = text_digest("a text")
+    with Ledger(tmp_path / "ledger.db") as one, Ledger(tmp_path / "ledger.db") as other:
+        call = one.claims.new_call()
+        assert one.claims.take(call, F, "document", [digest]).mine == [digest]
+        vector = np.eye(1, HashingModel().info.dimensions, dtype=np.float32)
+        with monkeypatch.context() as patched:
+            patched.setattr("textkin.ledger.entries.shrink", full)
+            with pytest.raises(StorageFullError):
+                one.put(F, "document", [digest], vector)
+        one.claims.release(call)
+        assert other.claims.take(other.claims.new_call(), F, "document", [digest]).mine == [digest]

@@ -195,6 +195,13 @@ def auto_threshold(collection: Collection, *, must_be_sure: bool = False) -> flo
     """
     with bar("calibrating") as progress:
         found = collection.calibrated(progress=progress)
+    loose = found.min_precision < _MIN_PRECISION or found.min_score < _MIN_SCORE
+    if must_be_sure and loose:
+        raise InputError(
+            f"{found.threshold:g} was calibrated with --min-precision {found.min_precision:g} and --min-score "
+            f"{found.min_score:g}, below the usual {_MIN_PRECISION:g} and {_MIN_SCORE:g}. Nothing was deleted: "
+            "calibrate again without them, or add --yes"
+        )
     if must_be_sure and not found.confident:
         raise InputError(
             f"{found.why}. Nothing was deleted: see what {found.threshold:g} finds without --apply, give a "

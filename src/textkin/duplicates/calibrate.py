@@ -29,7 +29,7 @@ from textkin.duplicates.choice import MIN_PRECISION, MIN_SCORE, Bounds, choose
 from textkin.duplicates.differing import Kind, pair_kinds
 from textkin.duplicates.find import plain
 from textkin.duplicates.join import near_pairs
-from textkin.duplicates.labels import EmbedTexts, judge
+from textkin.duplicates.labels import EmbedTexts, LabelScores, judge
 from textkin.duplicates.null import BINS, LOW, WIDTH, NullSample, Tail, fit_tail, refitted, sample_null
 from textkin.duplicates.perturb import EDITS, edited
 from textkin.duplicates.unit_rows import SCORE_DECIMALS, Doubles, Numbers, unit_rows
@@ -131,11 +131,7 @@ def calibrate(
         bounds = Bounds(thresholds, counts.found, counts.false, counts.true_low, counts.true_high, counts.kinds)
         chosen, sure, why = choose(bounds, seen.start, min_precision, min_score)
     else:
-        chosen, sure = round(judged.threshold, SCORE_DECIMALS), True
-        why = (
-            f"the best F1 on {judged.pairs:,} labelled pairs lies there ({judged.f1:.3f}: precision "
-            f"{judged.precision:.3f}, recall {judged.recall:.3f})"
-        )
+        chosen, sure, why = _by_labels(judged, min_precision, min_score)
     return Calibration(
         model=model,
         fingerprint=fingerprint,
@@ -153,6 +149,27 @@ def calibrate(
         confident=sure,
         why=why,
     )
+
+
+def _by_labels(judged: LabelScores, min_precision: float, min_score: float) -> tuple[float, bool, str]:
+    """The threshold of the best F1, whether the labels prove that it keeps the floors, and why."""
+    threshold = round(judged.threshold, SCORE_DECIMALS)
+    why = (
+        f"the best F1 on {judged.pairs:,} labelled pairs lies there ({judged.f1:.3f}: precision "
+        f"{judged.precision:.3f}, recall {judged.recall:.3f})"
+    )
+    if threshold < min_score:
+        return threshold, False, f"{why}, but that is below the least score of {min_score:g} (--min-score)"
+    if judged.precision_low < min_precision:
+        return (
+            threshold,
+            False,
+            (
+                f"{why}, but so few labels only show a precision of at least {judged.precision_low:.2f}, and "
+                f"{min_precision:g} is asked for (--min-precision): judge more pairs"
+            ),
+        )
+    return threshold, True, why
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from textkin.duplicates.find import plain
 from textkin.duplicates.unit_rows import Doubles, pair_scores, unit_rows
 from textkin.errors import FileReadError, InputError
 from textkin.types import Matrix
+from textkin.vectors.proportion import wilson_interval
 
 EmbedTexts: TypeAlias = Callable[[Sequence[str]], tuple[Matrix, Sequence[int]]]
 """Texts to one unit row each, and the places of those that the model refused (their rows are zero)."""
@@ -46,6 +47,7 @@ class LabelScores:
         recall: there.
         average_precision: area under precision over recall.
         precision_at: for some recalls, the best precision that has at least this recall, and its threshold.
+        precision_low: at the best F1, the lower end of the precision's 95 % interval (Wilson).
     """
 
     pairs: int
@@ -56,6 +58,7 @@ class LabelScores:
     recall: float
     average_precision: float
     precision_at: tuple[tuple[float, float, float], ...]
+    precision_low: float = 0.0
 
 
 def read_labels(path: str | Path) -> list[LabelledPair]:
@@ -131,6 +134,7 @@ def judge(scores: Doubles, same: Sequence[bool]) -> LabelScores:
         recall=float(recall[best]),
         average_precision=float((steps * precision).sum()),
         precision_at=tuple(at),
+        precision_low=wilson_interval(float(right[best]), int(found[best]))[0],
     )
 
 

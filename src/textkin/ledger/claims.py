@@ -122,7 +122,10 @@ class Claims:
                     del self._held[call]
 
     def settled(self, connection: apsw.Connection, fingerprint: str, role: str, digests: Sequence[bytes]) -> None:
-        """Their vectors come into the ledger with this transaction: nobody has to wait for them any more."""
+        """Their vectors come into the ledger with this transaction: nobody has to wait for them any more.
+
+        What the calls hold stays as it is, until `kept` says that the transaction has been committed.
+        """
         with self._guard:
             name = None if self._lock is None else Path(self._lock.lock_file).name
         if name is not None:
@@ -131,6 +134,9 @@ class Claims:
             "DELETE FROM claims WHERE fingerprint = ? AND role = ? AND digest = ?",
             [(fingerprint, role, digest) for digest in digests],
         )
+
+    def kept(self, digests: Sequence[bytes]) -> None:
+        """Their vectors are in the ledger: no call holds them any more."""
         gone = set(digests)
         with self._guard:
             self._held = {call: left for call, held in self._held.items() if (left := held - gone)}

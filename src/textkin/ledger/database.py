@@ -223,6 +223,7 @@ class Ledger:
             connection.execute("UPDATE spaces SET entries = entries + ? WHERE number = ?", (added, space))
             self.claims.settled(connection, fingerprint, role, digests)
             entries.shrink(connection, entries.limit(connection))
+        self.claims.kept(digests)
         return standing
 
     # -- size ----------------------------------------------------------------------------------------------

@@ -185,3 +185,40 @@ def test_a_line_that_is_not_utf8_among_others_is_named_not_guessed() -> None:
     found = list(read_inputs(["-"], stdin=io.BytesIO(content), on_skip=skipped.append))
     assert [one.text for one in found] == ["größe", "naïve", "ärger"]
     assert [(one.row, "not UTF-8" in one.reason) for one in skipped] == [(3, True)]
+
+
+def test_a_damaged_line_is_no_line_that_is_gone() -> None:
+    skipped: list[Skipped] = []
+    list(read_inputs(["-"], stdin=io.BytesIO("é\n".encode() + b"\xe9\n"), on_skip=skipped.append))
+    assert [one.kind for one in skipped] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        (b'{"id": "a", "text": "' + b"word " * 20_000 + b'"}\n{"id": "b", "text": "other"}\n', 2),
+        (b'["' + b"word " * 20_000 + b'", "other"]', 2),
+        (b"id\ttext\tnote\n1\thello\t\n2\tworld\tx\n", 2),
+        (b"id,text\n1,hello\n2,world\n3,wor,ld\n4,foo\n", 3),
+        (b"sep=;\r\nid;text\r\n1;hello\r\n2;world\r\n", 2),
+        (b'{"text": "a", "x": ' + b"9" * 5000 + b'}\n{"text": "b"}\n', 1),
+    ],
+)
+def test_it_is_read_as_the_same_file_is(content: bytes, texts: int, tmp_path: Path) -> None:
+    suffix = {b"{": "jsonl", b"[": "json", b"i": "csv", b"s": "csv"}[content[:1]]
+    suffix = "tsv" if b"\t" in content else suffix
+    (tmp_path / f"t.{suffix}").write_bytes(content)
+    here = [one.text for one in read_inputs([str(tmp_path / f"t.{suffix}")])]
+    assert len(here) == texts
+    assert [one.text for one in piped(content)] == here
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "idna", "undefined"])
+def test_an_encoding_that_can_not_be_is_named(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text\nabc\n")
+    options = ReadOptions(encoding=encoding)
+    with pytest.raises(FileReadError, match=encoding):
+        list(read_inputs([str(tmp_path / "a.csv")], options=options))
+    skipped: list[Skipped] = []
+    assert not list(read_inputs(["-"], options=options, stdin=io.BytesIO(b"abc\n"), on_skip=skipped.append))
+    assert [one.kind for one in skipped] == ["failed"]

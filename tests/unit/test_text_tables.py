@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from textkin.errors import InputError
 from textkin.text.options import ReadOptions
+from textkin.text.read import read_inputs
 from textkin.text.tables import Rows, Table, choose_columns, plain_value
 
 
@@ -61,3 +63,13 @@ def test_the_id_column_is_no_text() -> None:
 def test_plain_values(value: Any, scalar: Any) -> None:
     assert plain_value(value) == scalar
     assert type(plain_value(value)) is type(scalar)
+
+
+def test_a_list_beside_the_text_of_one_object_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text('{"text": "a", "tags": ["x", "y"]}')
+    options = ReadOptions(text_column="text")
+    assert [one.text for one in read_inputs([str(tmp_path / "one.json")], options=options)] == ["a"]
+    (tmp_path / "list.json").write_text('{"texts": ["x", "y"]}')
+    assert [one.text for one in read_inputs([str(tmp_path / "list.json")])] == ["x", "y"]
+    (tmp_path / "rows.json").write_text('{"meta": ["m"], "rows": [{"text": "x"}]}')
+    assert [one.text for one in read_inputs([str(tmp_path / "rows.json")])] == ["x"]

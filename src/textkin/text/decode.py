@@ -152,7 +152,7 @@ def detect(
         name = mark or encoding or ""
         beyond, bad = _count(blocks(), name, every=mark not in (None, "utf-8-sig"))
         fits = not bad or mark == "utf-8-sig" or (rows and not mark) or beyond >= bad
-        return Encoding(name, False, bad > 0) if fits else None
+        return Encoding(name, False, bad > 0) if fits and beyond >= 0 else None
     wide = _wide(head)
     if wide:
         beyond, bad = _count(blocks(), wide, every=True)
@@ -214,11 +214,14 @@ codecs.register_error(MARK, _mark)
 
 
 def _count(blocks: Iterable[bytes], encoding: str, every: bool = False) -> tuple[int, int]:
-    """Characters beyond ASCII (or all) that an encoding gives, and bytes that it can't decode."""
+    """Characters beyond ASCII (or all) that an encoding gives, and bytes that it can't decode; -1, 1: no way."""
     decoder = codecs.getincrementaldecoder(encoding)(MARK)
     good = bad = 0
     for block in itertools.chain(blocks, [None]):
-        text = decoder.decode(b"", final=True) if block is None else decoder.decode(block)
+        try:
+            text = decoder.decode(b"", final=True) if block is None else decoder.decode(block)
+        except UnicodeError:  # it can't begin with these bytes, such as UTF-16 without its mark
+            return -1, 1
         damaged = 0 if text.isascii() else len(_MARKED.findall(text))
         beyond = len(text) if every or text.isascii() else len(text) - len(text.encode("ascii", "ignore"))
         good += (beyond if every or not text.isascii() else 0) - damaged

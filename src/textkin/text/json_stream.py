@@ -73,9 +73,13 @@ def look_at(file: TextIO, options: ReadOptions) -> Document:
         count = sum(1 for _ in reader.items())
     elif sign == "{":
         kind = "object"
-        lists = [(name, size) for name, size, rows in _members(reader) if rows]
-        if len(lists) == 1:
-            key, count = lists[0]
+        members = list(_members(reader))
+        # Strings beside other members are a value of one record, such as its tags; so is a list beside its text.
+        rows = [one for one in members if one[2] == "objects"]
+        rows = rows or [one for one in members if one[2] == "strings" and len(members) == 1]
+        asked = {*options.text_columns, options.id_column}
+        if len(rows) == 1 and asked.isdisjoint(name for name, _, _ in members):
+            key, count, _ = rows[0]
     else:
         reader.value()
         count = 1
@@ -108,17 +112,19 @@ def rows_in(file: TextIO, document: Document, options: ReadOptions) -> Iterator[
                 reader.value()
 
 
-def _members(reader: _Reader) -> Iterator[tuple[str, int, bool]]:
-    """Of each list in an object: its name, how many items it has, and whether they begin with a row."""
+def _members(reader: _Reader) -> Iterator[tuple[str, int, str]]:
+    """Of each member of an object: its name; of a list, how many items it has and what they begin with."""
     for name in reader.members():
-        if reader.peek() != "[":
+        size, kind = 0, ""
+        if reader.peek() == "[":
+            for item in reader.items():
+                if size == 0:
+                    kind = "strings" if isinstance(item, str) else "objects" if is_row(item) else ""
+                    kind = "objects" if isinstance(item, BadRow) else kind
+                size += 1
+        else:
             reader.value()
-            continue
-        size, rows = 0, False
-        for item in reader.items():
-            rows = rows or (size == 0 and (is_row(item) or isinstance(item, BadRow)))
-            size += 1
-        yield name, size, rows
+        yield name, size, kind
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

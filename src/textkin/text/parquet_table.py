@@ -273,6 +273,8 @@ def _is_list(kind: Any, arrow: Any) -> bool:
 
 
 def _iso(text: str, zone: str) -> str:
+    if text.startswith("<"):  # Arrow's words for what no calendar has
+        return text
     whole, dot, fraction = text.partition(".")
     fraction = fraction.rstrip("0")
-    return whole.replace(" ", "T") + (dot + fraction if fraction else "") + zone
+    return whole.replace(" ", "T", 1) + (dot + fraction if fraction else "") + zone

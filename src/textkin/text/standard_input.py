@@ -44,6 +44,7 @@ _HEAD: Final = 65_536
 _LOOK: Final = 20
 """Lines that are looked at to tell a table from texts."""
 _COLUMN: Final = re.compile(r"[^\W\d][\w.-]*( [\w.-]+){0,3}")
+_SEPARATOR: Final = re.compile(r"sep=.", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\s*[-+]?[0-9]+([.,][0-9]+)?\s*")
 
 
@@ -115,7 +116,7 @@ def plain_lines(lines: Lines, options: ReadOptions, on_skip: OnSkip, on_note: On
     is_utf8 = False
     for number, line in lines:
         if isinstance(line, BadRow):
-            on_skip(Skipped("-", line.reason, row=number, source="-", id=f"-:{number}"))
+            on_skip(Skipped("-", line.reason, row=number, source="-", id=f"-:{number}", kind="failed"))
             continue
         encoding = decode.detect(lambda line=line: [line], options.encoding)  # type: ignore[misc]
         if not line.strip():
@@ -123,7 +124,7 @@ def plain_lines(lines: Lines, options: ReadOptions, on_skip: OnSkip, on_note: On
         if encoding is None or encoding.damaged or (encoding.guessed and is_utf8) or b"\0" in line:
             said = "UTF-8" if encoding is None or options.encoding is None else options.encoding
             reason = "binary: it holds NUL bytes" if b"\0" in line else f"not {said}"
-            on_skip(Skipped("-", reason, row=number, source="-", id=f"-:{number}"))
+            on_skip(Skipped("-", reason, row=number, source="-", id=f"-:{number}", kind="failed"))
             continue
         is_utf8 = is_utf8 or not (encoding.guessed or line.isascii())
         if encoding.guessed and encoding.name not in noted:
@@ -132,7 +133,7 @@ def plain_lines(lines: Lines, options: ReadOptions, on_skip: OnSkip, on_note: On
         text = well_formed(line.decode(encoding.name).strip())
         reason = too_long(text, options.max_text)
         if reason:
-            on_skip(Skipped("-", reason, row=number, source="-", id=f"-:{number}"))
+            on_skip(Skipped("-", reason, row=number, source="-", id=f"-:{number}", kind="failed"))
         elif text:
             yield Record(f"-:{number}", text, {}, "-")
 
@@ -295,14 +296,19 @@ def _form(ahead: _Ahead, packing: Packing | None, options: ReadOptions) -> str:
     if reason is not None and not reason.startswith("binary"):  # NUL bytes are named line by line
         raise FileReadError(f"{NAME}: {reason}")
     texts = (_decoded(line, options) for line in ahead.lines())
-    first = next((text for text in texts if text), None)
+    first = next((text for text in texts if text.strip()), None)
     if first is None:
         raise InputError("nothing came through stdin; pipe texts to it, a line each, or JSON Lines")
-    return _json_form(first, texts) or _table_form(first, texts, options) or LINES
+    return _json_form(first.strip(), map(str.strip, texts)) or _table_form(first, texts, options) or LINES
 
 
 def _decoded(line: bytes, options: ReadOptions) -> str:
-    return line.removeprefix(codecs.BOM_UTF8).decode(options.encoding or "utf-8", "replace").strip()
+    """A line without its end; white space stays, for a tab may be an empty cell."""
+    content = line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
+    try:
+        return content.decode(options.encoding or "utf-8", "replace")
+    except UnicodeError:  # an encoding that can't begin here: who reads the texts says so
+        return content.decode("utf-8", "replace")
 
 
 def _json_form(first: str, more: Iterator[str]) -> str | None:
@@ -312,14 +318,15 @@ def _json_form(first: str, more: Iterator[str]) -> str | None:
     try:
         value, end = json.JSONDecoder().raw_decode(first)
     except json.JSONDecodeError as error:
+        # Cut off, in the next line or beyond what is looked at: the reader of JSON finds out what it is.
+        cut = len(first.encode("utf-8", "replace")) > _HEAD - 8 and error.msg.startswith("Unterminated string")
+        goes_on = error.pos >= len(first) or cut
         if first[0] == "[":
             inside = first[1:].lstrip() or (next(more, "") if first == "[" else "")
-            goes_on = error.pos >= len(first) and inside[:1] in ('"', "[", "]")
-            return "json" if goes_on or inside.startswith("{") else None
-        goes_on = error.pos >= len(first)
+            return "json" if (goes_on and inside[:1] in ('"', "[", "]")) or inside.startswith("{") else None
         return "json" if goes_on else "jsonl" if any(map(_is_object, more)) else None
-    except RecursionError:
-        return None
+    except (ValueError, RecursionError):  # a number of too many digits, or too deep: one bad row
+        return "jsonl" if first[0] == "{" else "json"
     if isinstance(value, dict):
         return "jsonl" if end == len(first) or any(map(_is_object, more)) else None
     alone = end == len(first) and next(more, None) is None
@@ -363,6 +370,8 @@ def _columns_asked(options: ReadOptions) -> bool:
 def _table_form(first: str, more: Iterable[str], options: ReadOptions) -> str | None:
     if _columns_asked(options):
         return "tsv" if "\t" in first and "," not in first else "csv"
+    if _SEPARATOR.fullmatch(first):
+        return "csv"
     every = options.bulk and options.columns is None
     signs = [sign for sign in ",\t;|" if every or _can_name_columns(_cells([first], sign))]
     if not any(sign in first for sign in signs):
@@ -371,9 +380,12 @@ def _table_form(first: str, more: Iterable[str], options: ReadOptions) -> str | 
     for sign in signs:
         rows = _cells(lines, sign)
         rows = rows[:-1] if len(lines) >= _LOOK and len(rows) > 2 else rows  # the last may go on
-        if len(rows) < 2 or len(rows[0]) < 2 or any(len(row) != len(rows[0]) for row in rows):
+        if len(rows) < 2 or len(rows[0]) < 2:
             continue
-        if every or _has_usual_name(rows[0]) or _has_numbers(rows[1:]):
+        alike = [row for row in rows[1:] if len(row) == len(rows[0])]
+        # Under a usual name single rows of another length are bad rows; without one, all must agree.
+        usual = _has_usual_name(rows[0]) and 2 * len(alike) > len(rows) - 1
+        if usual or (len(alike) == len(rows) - 1 and (every or _has_numbers(alike))):
             return "tsv" if sign == "\t" else "csv"
     return None
 

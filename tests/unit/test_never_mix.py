@@ -124,6 +124,21 @@ def test_engines_over_the_same_files_are_still_joined(tmp_path: Path) -> None:
         assert header.accepted == ("ab" * 32,)
 
 
+def test_a_merge_refuses_other_files_under_one_fingerprint(tmp_path: Path) -> None:
+    model = LocalModel(copy_of(tmp_path / "tiny"), "tiny")
+    for name in ("one.kin", "two.kin"):
+        with textkin.Collection(tmp_path / name, model) as notes:
+            notes.add([name])
+    store = open_store(tmp_path / "two.kin")
+    header = store.header
+    assert header is not None
+    other = dataclasses.replace(header.model, weights_digest="cd" * 32)
+    store.write_header(dataclasses.replace(header, model=other))
+    store.close()
+    with pytest.raises(ModelMismatchError, match=r"two\.kin.*is of other files.*a new place"):
+        copy_collection(tmp_path / "one.kin", tmp_path / "two.kin", merge=True)
+
+
 def test_a_bulk_job_joins_whatever_opening_joins(tmp_path: Path) -> None:
     folder, source, place = copy_of(tmp_path / "tiny"), tmp_path / "texts.csv", tmp_path / "notes.kin"
     source.write_text("text\none more\n", encoding="utf-8")

@@ -11,11 +11,11 @@ from typing import Any
 
 from textkin.errors import InputError, ModelMismatchError
 from textkin.jobs.adopting import adopt, refuse_other_width, require_named
+from textkin.jobs.belonging import check_model, new_header, with_digests
 from textkin.jobs.own_canaries import OwnCanaries
-from textkin.ledger import Ledger, known_canaries
-from textkin.ledger.recognising import recognised, still_same
+from textkin.ledger import Ledger
+from textkin.ledger.recognising import recognised
 from textkin.models.embedding_model import EmbeddingModel
-from textkin.models.fingerprint import made_of_files, same_files, same_vectors
 from textkin.models.foreign import ForeignModel
 from textkin.models.foretelling import refuse_other_name
 from textkin.models.providers.names import is_hosted
@@ -24,7 +24,7 @@ from textkin.models.resolve import DEFAULT_MODEL, Precision, load_model, model_r
 from textkin.models.spending import current_spend
 from textkin.stores.foreign import ForeignStore
 from textkin.text.reading import AnyReader
-from textkin.types import Model, ModelInfo, Store, StoreHeader, TextReader
+from textkin.types import Model, Store, StoreHeader, TextReader
 
 
 class OpenedModel:
@@ -113,27 +113,18 @@ class OpenedModel:
         header = self._standing()
         info = model.info
         if header is None:
-            if self._loaded is not None and not self._loaded.by_name:
-                info = dataclasses.replace(info, details={**info.details, "kind": "object"})
-            self._store.write_header(StoreHeader(info, known_canaries(model, self._ledger())))
+            by_name = self._loaded is None or self._loaded.by_name
+            self._store.write_header(new_header(model, self._ledger(), by_name=by_name))
             self._checked = info.fingerprint
             return model
-        if isinstance(model, ForeignModel) and checked is not None:
-            self._compare_own_texts(model)  # it may have changed since the collection was opened
+        if isinstance(model, ForeignModel) and checked is not None and (own := self._own_texts()) is not None:
+            own.refuse_other(model, self._store.url)  # it may have changed since the collection was opened
         if self._to_accept:
             self._store.write_header(dataclasses.replace(header, accepted=(*header.accepted, info.fingerprint)))
             self._to_accept = False
-        elif info.fingerprint == header.model.fingerprint and same_files(info, header.model) is None:
-            self._keep_digests(info, header)
+        elif (fuller := with_digests(info, header)) is not None:
+            self._store.write_header(fuller)
         return model
-
-    def _keep_digests(self, info: ModelInfo, header: StoreHeader) -> None:
-        """Add what an older textkin didn't keep; what it accepted by canaries alone is no longer."""
-        if info.weights_digest is not None and header.model.weights_digest is None:
-            known = dataclasses.replace(
-                header.model, weights_digest=info.weights_digest, tokenizer_digest=info.tokenizer_digest
-            )
-            self._store.write_header(dataclasses.replace(header, model=known, accepted=()))
 
     def _adopt(self, store: ForeignStore) -> None:
         require_named(store, self._chosen)
@@ -193,68 +184,12 @@ class OpenedModel:
         )
 
     def _check(self, model: Model, header: StoreHeader) -> None:
-        if model.info.fingerprint != header.model.fingerprint:
-            self._join(model, header)
-        elif not still_same(model, header.canaries):
-            info = model.info
-            raise ModelMismatchError(
-                f"{self._store.url} was built with {info.name}, but under this name its server now answers with "
-                f"other vectors ({info.details.get('server', 'see its settings')}): another model runs there. "
-                "Start the one that was there, or index the texts into a new collection."
-            )
-        if isinstance(model, ForeignModel):
-            self._compare_own_texts(model)
+        by_name = self._loaded is None or self._loaded.by_name
+        if check_model(model, header, self._store.url, self._ledger, self._own_texts, by_name=by_name):
+            self._to_accept = True
         self._checked = header.model.fingerprint
 
-    def _join(self, model: Model, header: StoreHeader) -> None:
-        """Take a model with another fingerprint for the store's where it can only be another engine of the same.
-
-        Where both have digests of their files, these decide; then canaries say whether the engines agree. What has
-        none is held to canaries: a server's model at another address, and an object, which is held to some of the
-        store's own texts, too.
-
-        Raises:
-            ModelMismatchError: it is another model.
-        """
-        info, built = model.info, header.model
-        same = same_files(info, built)
-        if same is False or info.dimensions != built.dimensions:
-            raise ModelMismatchError(_mismatch(self._store.url, built, info))
-        by_name = self._loaded is None or self._loaded.by_name
-        if same is None and by_name and made_of_files(info) and made_of_files(built):
-            raise ModelMismatchError(_mismatch(self._store.url, built, info))
-        if info.fingerprint in header.accepted:
-            return
-        if not same_vectors(known_canaries(model, self._ledger()), header.canaries):
-            raise ModelMismatchError(_mismatch(self._store.url, built, info))
-        if built.details.get("kind") == "object" and not isinstance(model, ForeignModel):
-            self._compare_own_texts(model, self._ledger())
-        self._to_accept = True
-
-    def _compare_own_texts(self, model: Model, ledger: Ledger | None = None) -> None:
+    def _own_texts(self) -> OwnCanaries | None:
         if self._own is None:
             self._own = OwnCanaries.of(self._store)
-        if self._own is not None:
-            self._own.refuse_other(model, self._store.url, ledger)
-
-
-def _mismatch(place: str, built: ModelInfo, given: ModelInfo) -> str:
-    built_with, not_with = built.name, given.name
-    if built.precision != given.precision:
-        built_with, not_with = f"{built.name} ({built.precision})", f"{given.name} ({given.precision})"
-    same = " under the same name, other files" if built_with == not_with else ""
-    if same_files(built, given) is False:
-        other = [
-            what
-            for what, one, two in (
-                ("other weights", built.weights_digest, given.weights_digest),
-                ("another tokenizer", built.tokenizer_digest, given.tokenizer_digest),
-            )
-            if one != two
-        ]
-        same = f"{same}: {' and '.join(other)}"
-    return (
-        f"{place} was built with {built_with} (fingerprint {built.short_fingerprint}…, {built.dimensions} "
-        f"dimensions), not {not_with} ({given.short_fingerprint}…, {given.dimensions} dimensions){same}. "
-        "Their vectors can't be compared. Open it without model=, or index the texts into a new collection."
-    )
+        return self._own

@@ -22,6 +22,9 @@ from textkin.errors import (
     ModelNotFoundError,
     ProviderError,
 )
+from textkin.jobs.bulk.collection import embed_to_store
+from textkin.jobs.bulk.report import BulkOptions
+from textkin.jobs.copying import copy_collection
 from textkin.models.hashing import HashingModel
 from textkin.models.providers.openai import OpenAIModel
 from textkin.models.providers.requests import Patience
@@ -149,6 +152,35 @@ def test_another_model_behind_the_same_address_is_refused(tmp_path: Path, monkey
             pytest.raises(ModelMismatchError, match="another model runs there"),
         ):
             notes.search("a cat")
+
+
+def test_a_bulk_job_and_a_merge_refuse_another_model_behind_the_same_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, place, other = tmp_path / "texts.csv", tmp_path / "a.kin", tmp_path / "b.kin"
+    source.write_text("text\na bird\n", encoding="utf-8")
+    options = BulkOptions(ledger=False)
+    with serving() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
+        with textkin.Collection(place, model="openai:own", ledger=False) as notes:
+            notes.add(["a cat", "a dog"])
+            before = notes._store.header
+        honest = textkin.testing.contracts.vectors_of
+        monkeypatch.setattr(
+            textkin.testing.contracts, "vectors_of", lambda asked: np.ascontiguousarray(honest(asked)[:, ::-1])
+        )
+        with pytest.raises(ModelMismatchError, match="another model runs there"):
+            embed_to_store([source], place, "openai:own", options)
+        embed_to_store([source], other, "openai:own", options)
+    with textkin.Collection(place) as notes:
+        after = notes._store.header
+        assert before is not None
+        assert after is not None
+        assert np.array_equal(before.canaries, after.canaries)
+    with pytest.raises(ModelMismatchError, match=r"b\.kin.*other vectors.*a new place"):
+        copy_collection(place, other, merge=True)
+    assert copy_collection(place, tmp_path / "c.kin").copied == 2
+    assert copy_collection(place, tmp_path / "c.kin", merge=True).unchanged == 2
 
 
 def test_the_ledger_never_mixes_two_models_behind_one_address(

@@ -92,7 +92,7 @@ def test_bulk_outputs_copies_and_merges_refuse_it(pair: tuple[Path, Path], tmp_p
     with pytest.raises(ModelMismatchError, match=r"holds vectors of .*first"):
         embed_to_folder([source], out, second, BulkOptions(resume=True))
     embed_to_store([source], tmp_path / "to.kin", first)
-    with pytest.raises(ModelMismatchError, match="holds vectors of"):
+    with pytest.raises(ModelMismatchError, match=r"was built with .*first"):
         embed_to_store([source], tmp_path / "to.kin", second)
     copy_collection(out, tmp_path / "copied.kin")
     with pytest.raises(ModelMismatchError):
@@ -122,6 +122,44 @@ def test_engines_over_the_same_files_are_still_joined(tmp_path: Path) -> None:
         header = notes._store.header
         assert header is not None
         assert header.accepted == ("ab" * 32,)
+
+
+def test_a_merge_refuses_other_files_under_one_fingerprint(tmp_path: Path) -> None:
+    model = LocalModel(copy_of(tmp_path / "tiny"), "tiny")
+    for name in ("one.kin", "two.kin"):
+        with textkin.Collection(tmp_path / name, model) as notes:
+            notes.add([name])
+    store = open_store(tmp_path / "two.kin")
+    header = store.header
+    assert header is not None
+    other = dataclasses.replace(header.model, weights_digest="cd" * 32)
+    store.write_header(dataclasses.replace(header, model=other))
+    store.close()
+    with pytest.raises(ModelMismatchError, match=r"two\.kin.*is of other files.*a new place"):
+        copy_collection(tmp_path / "one.kin", tmp_path / "two.kin", merge=True)
+
+
+def test_a_bulk_job_joins_whatever_opening_joins(tmp_path: Path) -> None:
+    folder, source, place = copy_of(tmp_path / "tiny"), tmp_path / "texts.csv", tmp_path / "notes.kin"
+    source.write_text("text\none more\n", encoding="utf-8")
+    model = LocalModel(folder, "tiny")
+
+    class Other:
+        """As another engine: another fingerprint over the same files."""
+
+        info = dataclasses.replace(model.info, name="other:tiny", fingerprint="ab" * 32)
+        embed, count_tokens = model.embed, model.count_tokens
+
+    with textkin.Collection(place, model) as notes:
+        notes.add(TEXTS)
+    for _ in range(2):
+        assert embed_to_store([source], place, Other()).rows == 1
+    with textkin.Collection(place, model) as notes:
+        header = notes._store.header
+        assert header is not None
+        assert header.model.fingerprint == model.info.fingerprint
+        assert header.accepted == ("ab" * 32,)
+        assert notes.count() == len(TEXTS) + 1
 
 
 def _forget_digests(place: Path, accepted: Sequence[str] = ()) -> None:
@@ -247,6 +285,48 @@ def test_a_bulk_job_that_is_gone_on_with_refuses_a_changed_object(tmp_path: Path
         embed_to_folder([source], out, Words(topic3="other"), again)
     report = embed_to_folder([source], out, Words(), again)
     assert (report.rows, report.kept) == (41, 25)
+
+
+class Losing:
+    """A store of which another process takes, or replaces, records between two questions."""
+
+    def __init__(self, store: Any, change: Callable[[], object], after: str) -> None:
+        self._store, self._change, self._after, self._times = store, change, after, 1
+
+    def __getattr__(self, name: str) -> Any:
+        asked = getattr(self._store, name)
+
+        def answer(*given: Any) -> Any:
+            found = asked(*given)
+            if name == "ids":
+                found = iter(list(found))
+            if name == self._after and self._times:
+                self._times -= 1
+                self._change()
+            return found
+
+        return answer
+
+
+@pytest.mark.parametrize("after", ["ids", "get", "vectors"])
+def test_own_canaries_of_a_collection_from_which_others_delete(tmp_path: Path, after: str) -> None:
+    with textkin.Collection(tmp_path / "notes.kin", Words()) as notes:
+        notes.add(NOTES)
+        ids = list(notes._store.ids())
+        some = OwnCanaries.of(Losing(notes._store, lambda: notes._store.delete(ids[:30]), after))
+        assert some is not None
+        assert set(some.ids) <= set(ids[30:])
+        left = ids[30:]
+        assert OwnCanaries.of(Losing(notes._store, lambda: notes._store.delete(left), after)) is None
+
+
+def test_own_canaries_never_pair_a_text_with_a_vector_of_another(tmp_path: Path) -> None:
+    with textkin.Collection(tmp_path / "notes.kin", Words()) as notes:
+        notes.add(NOTES)
+        ids = list(notes._store.ids())
+        some = OwnCanaries.of(Losing(notes._store, lambda: notes.add(["something else"], ids=[ids[0]]), "get"))
+        assert some is not None
+        np.testing.assert_allclose(some.vectors, Words().encode(list(some.texts)), atol=1e-6)
 
 
 def test_own_canaries_are_the_same_each_time_and_have_many_words(tmp_path: Path) -> None:

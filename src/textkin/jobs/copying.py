@@ -13,18 +13,19 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from textkin._progress import progress_of
-from textkin.errors import InputError, StoreError, StoreNotFoundError
+from textkin.errors import InputError, ModelMismatchError, StoreError, StoreNotFoundError
 from textkin.jobs.adopting import adopt, refuse_other_width, require_named
 from textkin.jobs.bulk.records import OutputRecords, output_records
 from textkin.ledger import Ledger
 from textkin.ledger.recognising import recognised
+from textkin.models.fingerprint import same_files, same_vectors
 from textkin.models.foretelling import refuse_other_name
 from textkin.models.resolve import load_model
 from textkin.stores.foreign import ForeignStore
 from textkin.stores.resolve import open_store
 from textkin.stores.sampling import Sample
 from textkin.text.digest import record_digest
-from textkin.types import Matrix, Progress, Record, Store
+from textkin.types import Matrix, Progress, Record, Store, StoreHeader
 from textkin.vectors.outputs import holds_output
 
 TOLERANCE: Final = 1e-6
@@ -135,6 +136,8 @@ def copy_store(
             _refuse_others(source, target)
     if known is None or header.model.fingerprint != known.model.fingerprint:
         target.write_header(header)
+    elif target.count():
+        _refuse_other_vectors(source.url, header, target.url, known)
     total = source.count()
     done = copied = 0
     chosen = Sample(sample, seed)
@@ -213,6 +216,22 @@ def _refuse_others(source: Store, target: Store) -> None:
         changed = next((name for name in batch if there.get(name) and there[name] != known[name]), None)
         if changed is not None:
             raise _other_record(source.url, target.url, changed)
+
+
+def _refuse_other_vectors(source: str, header: StoreHeader, target: str, known: StoreHeader) -> None:
+    """Refuse to mix vectors of two models of one name: a server's address doesn't tell which model runs there.
+
+    Raises:
+        ModelMismatchError: their canaries or their files differ.
+    """
+    other_files = same_files(header.model, known.model) is False
+    if other_files or not same_vectors(header.canaries, known.canaries):
+        why = "is of other files there" if other_files else "gave other vectors there"
+        raise ModelMismatchError(
+            f"{target} holds vectors of {known.model.name}, as {source} does, but the model of this name {why}: "
+            "it is another model, and their vectors can't be compared. Copy into a new place, or index the texts "
+            "of one of them into the other"
+        )
 
 
 def _other_record(source: str, target: str, name: str) -> InputError:

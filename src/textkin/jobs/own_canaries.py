@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 import numpy as np
 
-from textkin.errors import ModelMismatchError
+from textkin.errors import ModelMismatchError, RecordNotFoundError
 from textkin.ledger import Ledger, embed
 from textkin.models.fingerprint import TOLERANCE, widest
-from textkin.types import Matrix, Model, Store
+from textkin.text.digest import record_digest
+from textkin.types import Matrix, Model, Record, Store
 
 _MOST: Final = 16
 _IDS: Final = 10_000
 _RECORDS: Final = 256
+_TRIES: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,16 +41,20 @@ class OwnCanaries:
         """Sixteen passages at most, with as many different words as can be had; None where there is none.
 
         They are chosen from 256 records, evenly over the first 10,000; the same collection gives the same ones.
+        What another process deletes or replaces meanwhile is left out.
         """
-        ids = list(islice(store.ids(), _IDS))
-        chosen = ids[:: max(1, -(-len(ids) // _RECORDS))]
-        if not chosen:
-            return None
-        records = store.get(chosen)
-        blocks = store.vectors([record.id for record in records])
-        owners = [record.id for record in records for _ in record.spans]
-        texts = [record.text[span.start : span.end] for record in records for span in record.spans]
-        return cls.among(owners, texts, np.concatenate(blocks))
+        for _ in range(_TRIES):
+            ids = list(islice(store.ids(), _IDS))
+            if not ids:
+                return None
+            records = store.get(ids[:: max(1, -(-len(ids) // _RECORDS))])
+            with suppress(RecordNotFoundError):
+                kept = _unchanged(store, records, store.vectors([record.id for record in records]))
+                owners = [record.id for record, _ in kept for _ in record.spans]
+                texts = [record.text[span.start : span.end] for record, _ in kept for span in record.spans]
+                if texts:
+                    return cls.among(owners, texts, np.concatenate([rows for _, rows in kept]))
+        return None
 
     @classmethod
     def among(cls, ids: Sequence[str], texts: Sequence[str], vectors: Matrix) -> OwnCanaries:
@@ -85,3 +92,10 @@ class OwnCanaries:
                 f"{self.ids[rows[worst]]!r}, cosine {cosines[worst]:.4f}), though the canary texts agree. Use the "
                 "model that made them, or index the texts into a new collection"
             )
+
+
+def _unchanged(store: Store, records: Sequence[Record], blocks: Sequence[Matrix]) -> list[tuple[Record, Matrix]]:
+    """The records that are still what they were after their vectors were read, with these."""
+    digests = store.digests([record.id for record in records])
+    pairs = zip(records, blocks, strict=True)
+    return [(record, rows) for record, rows in pairs if digests.get(record.id) == record_digest(record)]

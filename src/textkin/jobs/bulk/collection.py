@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from textkin.errors import InputError
+from textkin.jobs.belonging import check_model, new_header, with_digests
 from textkin.jobs.bulk.distinct import DistinctIds
 from textkin.jobs.bulk.manifest import REJECTS
 from textkin.jobs.bulk.place import WORK, LocalPlace
@@ -20,15 +22,12 @@ from textkin.jobs.bulk.sinks import StoreSink, write_rejects
 from textkin.jobs.bulk.work import Work, check_ledger, job_ledger, shown_inputs
 from textkin.jobs.own_canaries import OwnCanaries
 from textkin.ledger import Ledger
-from textkin.ledger.budgeting import known_canaries
 from textkin.ledger.recognising import recognised
-from textkin.models.fingerprint import same_files
-from textkin.models.foreign import ForeignModel
 from textkin.models.foretelling import refuse_other_name
 from textkin.models.resolve import DEFAULT_MODEL, load_model
 from textkin.stores.resolve import open_store
 from textkin.text.options import OnNote, ignore_note
-from textkin.types import Model, Store, StoreHeader
+from textkin.types import Model, Store
 
 _CURE: Final = "Go on with that model"
 
@@ -74,7 +73,7 @@ def embed_to_store(
         engine = recognised(loaded, ledger).unwrap()
         work = Work(paths, store.url, engine, options, stop, progress, registered)
         rows = work.rows(None, exact=False, on_reject=on_reject, on_note=on_note, stdin=stdin)
-        _introduce(store, engine, ledger)
+        _introduce(store, engine, ledger, by_name=loaded.by_name)
         path = place.folder / REJECTS
         file = stack.enter_context(path.open("wb"))
         ids = None
@@ -98,18 +97,22 @@ def embed_to_store(
         )
 
 
-def _introduce(store: Store, engine: Model, ledger: Ledger) -> None:
-    """Write what the store has to know of the model.
+def _introduce(store: Store, engine: Model, ledger: Ledger, *, by_name: bool) -> None:
+    """Write what the store has to know of the model, by the rule by which a collection is opened.
 
     Raises:
         ModelMismatchError: it holds another model's vectors.
     """
-    standing, info = store.header, engine.info
-    same = standing is not None and standing.model.fingerprint == info.fingerprint
-    if same and isinstance(engine, ForeignModel) and (own := OwnCanaries.of(store)) is not None:
-        own.refuse_other(engine, store.url)
-    accepted = standing.accepted if standing is not None and same and same_files(standing.model, info) else ()
-    store.write_header(StoreHeader(info, known_canaries(engine, ledger), accepted))
+    standing = store.header if store.count() else None
+    if standing is None:
+        store.write_header(new_header(engine, ledger, by_name=by_name))
+    elif check_model(
+        engine, standing, store.url, lambda: ledger, lambda: OwnCanaries.of(store), by_name=by_name, cure=_CURE
+    ):
+        accepted = (*standing.accepted, engine.info.fingerprint)
+        store.write_header(dataclasses.replace(standing, accepted=accepted))
+    elif (fuller := with_digests(engine.info, standing)) is not None:
+        store.write_header(fuller)
 
 
 def _check(options: BulkOptions) -> None:

@@ -172,6 +172,34 @@ def test_what_can_not_be_read_is_no_query(notes: textkin.Collection) -> None:
         assert len(notes.search("the fox 🎉")) == 4
 
 
+def test_what_can_be_read_is_asked_once_for_all_queries(
+    notes: textkin.Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A remote store answers each look at its header, and each `get`, with a round trip."""
+    with notes:
+        notes.search("the fox")
+        kind, asked = type(notes._store), {"header": 0, "get": 0}
+        header, get = kind.header, kind.get
+
+        def looked(store: object) -> object:
+            asked["header"] += 1
+            return header.fget(store)  # type: ignore[attr-defined]
+
+        def got(store: object, ids: Sequence[str]) -> object:
+            asked["get"] += 1
+            return get(store, ids)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(kind, "header", property(looked))
+        monkeypatch.setattr(kind, "get", got)
+        notes.search([f"the fox {number}" for number in range(50)])
+        assert asked["header"] < 10
+        notes.similar(["a", "b", "a"])
+        assert asked["get"] <= 1
+        asked["header"] = 0
+        notes.similar_to_text(["the fox", "the cat", "the dog"] * 20)
+        assert asked["header"] < 10
+
+
 def test_an_object_of_the_user(tmp_path: Path) -> None:
     class Half:
         """Reads the first three words."""

@@ -90,6 +90,29 @@ def test_thousands_of_texts_that_can_not_be_read_take_no_pairs() -> None:
     assert len(report.vetoed) == 4999
 
 
+def test_texts_of_two_near_vectors_that_differ_in_what_is_not_read_take_no_pairs() -> None:
+    """A million pairs would meet, of which none is a link: each text is named once."""
+    signs = [chr(0x1780 + number % 33) + chr(0x1780 + number // 33) for number in range(1000)]
+    texts = [f"the fox {sign}" for sign in signs] + [f"the cat {sign}x" for sign in signs[:-1]]
+    texts.append(f"the cat {signs[-1]}")
+    vectors = np.array([[1, 0.01]] * 1000 + [[1, 0.02]] * 1000, dtype=np.float32)
+    reader = LocalModel(TINY / "bert_mean", "tiny")
+    report = find_duplicates(list(map(str, range(2000))), texts, vectors, 0.9, reader=reader, max_pairs=10)
+    assert report.dropped == ("1999",)
+    assert {pair.id for pair in report.vetoed} | {pair.other for pair in report.vetoed} >= set(
+        map(str, range(999))
+    )
+    assert len(report.vetoed) < 5000
+    assert [pair.score for pair in report.vetoed] == sorted((pair.score for pair in report.vetoed), reverse=True)
+
+
+def test_too_many_pairs_of_texts_with_two_vectors_are_refused_before_they_are_made() -> None:
+    texts = [f"{name} {number}" for name in ("fox", "cat") for number in range(2000)]
+    vectors = np.array([[1, 0.01]] * 2000 + [[1, 0.02]] * 2000, dtype=np.float32)
+    with pytest.raises(InputError, match="raise the threshold"):
+        find_duplicates(list(map(str, range(4000))), texts, vectors, 0.9, veto="numbers", max_pairs=100_000)
+
+
 def test_equal_vectors_of_a_model_that_tells_nothing() -> None:
     """What it may have cut or dropped isn't known: other characters with one vector are another text."""
     start = "word " * 600

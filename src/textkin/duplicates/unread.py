@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from textkin.text.reading import difference, folded, text_key
+from textkin.text.reading import difference, folded, text_key, unread_words
 from textkin.types import Reading, TextReader
 
 SAME_VECTOR: Final = 1 - 1e-11
@@ -42,6 +42,11 @@ class Unread:
         """Texts with one vector are one record only if their keys are equal."""
         self.read([number])
         return self._text_key(number), tuple(sorted(map(folded, self._readings[number].unread)))
+
+    def words(self, number: int) -> tuple[str, ...]:
+        """Texts are linked only if these are equal; what signs they may differ in, `between` tells."""
+        self.read([number])
+        return unread_words(self._readings[number])
 
     def between(self, i: int, other: Unread, j: int, score: float) -> str | None:
         """What text ``i`` here and text ``j`` there differ in unread; None where nothing forbids to merge them."""

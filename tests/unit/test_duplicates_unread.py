@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from textkin.duplicates.groups import DuplicateReport
 from textkin.errors import InputError
 from textkin.models.hashing import HashingModel
 from textkin.models.local import LocalModel
+from textkin.models.resolve import reader_of
 from textkin.text.reading import AnyReader
 
 TINY = Path(__file__).parent.parent / "golden" / "tiny"
@@ -182,7 +184,30 @@ def test_a_collection_whose_model_is_not_here_is_cautious(tmp_path: Path) -> Non
     with textkin.Collection(tmp_path / "x.kin") as opened:
         report = opened.duplicates(0.9)
         assert report.dropped == ("f",)
-        assert report.unread == ("c", "d")
+        assert report.unread == ()  # nobody knows
+        feared = {pair.id + pair.other: pair.why["tokenizer"] for pair in report.vetoed}
+        assert {"ab", "cd"} <= set(feared)
+        assert f"{tmp_path / 'model'} is not on this machine: bring its folder back" in feared["cd"]
+        assert opened.unreadable(["🎉", "погода"]) == []
+        assert len(opened.similar("c")) == 5
+    done = CliRunner().invoke(main, ["duplicates", str(tmp_path / "x.kin"), "--threshold", "0.9"])
+    assert "kept apart, because nobody knows here whether the model reads them (the tokenizer of" in done.stderr
+    assert "hold no word" not in done.stderr
+
+
+def test_a_cure_for_a_tokenizer_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Near Russian texts of a model that reads Russian, on a machine without it: kept apart, and said so."""
+    monkeypatch.setattr("textkin.models.weights.locate", lambda name: None)
+    info = replace(HashingModel().info, name="intfloat/multilingual-e5-small")
+    reader = reader_of(info)
+    texts = ["сегодня хорошая погода", "сегодня хорошая погода была", "the fox"]
+    vectors = np.array([[1, 0], [1, 0.04], [0, 1]], dtype=np.float32)
+    report = find_duplicates(list("abc"), texts, vectors, 0.95, reader=reader)
+    assert (report.dropped, report.unread) == ((), ())
+    assert [(pair.id, pair.other) for pair in report.vetoed] == [("a", "b")]
+    assert report.vetoed[0].why["tokenizer"].endswith("textkin models fetch intfloat/multilingual-e5-small")
+    known = find_known((["n"], texts[:1], vectors[:1]), (["b"], texts[1:2], vectors[1:2]), 0.95, reader=reader)
+    assert "tokenizer" in known.vetoed[0].why
 
 
 def test_what_can_not_be_read_is_no_query(notes: textkin.Collection) -> None:

@@ -122,7 +122,7 @@ def find_duplicates(
     if unread is not None:
         refused += [(i, j, 1.0) for i, j in _of_one_vector(by_vector, stand_in, silent)]
         told = [
-            Vetoed(ids[i], ids[j], score, {"unread": unread.told(i, unread, j)})
+            Vetoed(ids[i], ids[j], score, unread.why(unread.told(i, unread, j), i, unread, j))
             for i, j, score in sorted(set(refused))
         ]
         vetoed = tuple(sorted((*told, *vetoed), key=lambda pair: -pair.score))
@@ -292,7 +292,7 @@ def _sifted(
         if unread is not None:
             unseen = unread.between(first, unread, second, float(links.score[number]))
             if unseen is not None:
-                why["unread"] = unseen
+                why.update(unread.why(unseen, first, unread, second))
         if why:
             allowed[number] = False
             vetoed.append(Vetoed(ids[first], ids[second], float(links.score[number]), why))

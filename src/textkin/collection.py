@@ -444,8 +444,8 @@ class Collection:
         own = [{text} if text in known else set() for text in given]
         if not given:
             return []
-        for text in known:
-            self._require_readable(f"the record {text!r},", self.get(text).text)
+        asked = [text for text in dict.fromkeys(given) if text in known]
+        self._require_readable((f"the record {one.id!r},", one.text) for one in self._store.get(asked))
         fresh = iter(self._text_vectors([text for text in given if text not in known]))
         stored = iter(self.vectors([text for text in given if text in known]))
         rows = np.stack([next(stored) if text in known else next(fresh) for text in given])
@@ -742,9 +742,15 @@ class Collection:
         header = self._store.header
         return np.empty((0, header.model.dimensions if header else 0), dtype=np.float32)
 
-    def _require_readable(self, what: str, text: str) -> None:
-        """Refuse a text of which the model reads nothing: whatever it were near to, it would be by chance."""
-        if self.unreadable([text]):
+    def _require_readable(self, named: Iterable[tuple[str, str]]) -> None:
+        """Refuse texts of which the model reads nothing: whatever they were near to, it would be by chance.
+
+        Args:
+            named: what each is called, and the text.
+        """
+        asked = list(named)
+        for row in self.unreadable([text for _, text in asked])[:1]:
+            what, text = asked[row]
             header = self._store.header
             name = header.model.name if header is not None else "the model"
             raise InputError(
@@ -757,7 +763,7 @@ class Collection:
         """Which of some texts the collection's model can't read at all: it has no token for anything in them.
 
         Returns:
-            Their places, ascending; empty too where the model doesn't tell.
+            Their places, ascending; empty too where the model doesn't tell, or its tokenizer is not here.
         """
         return self._model.reader().unreadable([well_formed(text) for text in texts])
 
@@ -772,8 +778,7 @@ class Collection:
         records = [Record(id=f"text {number}", text=well_formed(text)) for number, text in enumerate(texts)]
         with self.spend.counting():
             model = self._model.get()
-            for text in texts:
-                self._require_readable("the text", text)
+            self._require_readable(("the text", text) for text in texts)
             embedded = self._asking(lambda ledger: embed_records(model, records, ledger))
         for reason in embedded.failed.values():
             raise InputError(f"the text can't be embedded: {reason}")
@@ -783,8 +788,7 @@ class Collection:
         self._require_filled()
         with self.spend.counting():
             model = self._model.get()
-            for query in queries:
-                self._require_readable("the query", query)
+            self._require_readable(("the query", query) for query in queries)
             result = self._embed_queries(model, queries)
         for row, reason in result.failed.items():
             raise InputError(f"the query {queries[row]!r:.80} can't be embedded: {reason}")

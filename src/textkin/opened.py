@@ -95,10 +95,10 @@ class OpenedModel:
 
     def reader(self) -> TextReader:
         """What the model can read; no weights are loaded for it."""
-        header = self._store.header
         if self._loaded is None and not isinstance(self._chosen, (str, Path, type(None))):
             self.get()
         if self._loaded is None:
+            header = self._store.header
             if header is None:
                 return AnyReader()
             if self._reader is None or self._reader[0] != header.model.fingerprint:

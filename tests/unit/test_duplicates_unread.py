@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from textkin.duplicates.groups import DuplicateReport
 from textkin.errors import InputError
 from textkin.models.hashing import HashingModel
 from textkin.models.local import LocalModel
+from textkin.models.resolve import reader_of
 from textkin.text.reading import AnyReader
 
 TINY = Path(__file__).parent.parent / "golden" / "tiny"
@@ -90,6 +92,29 @@ def test_thousands_of_texts_that_can_not_be_read_take_no_pairs() -> None:
     assert len(report.vetoed) == 4999
 
 
+def test_texts_of_two_near_vectors_that_differ_in_what_is_not_read_take_no_pairs() -> None:
+    """A million pairs would meet, of which none is a link: each text is named once."""
+    signs = [chr(0x1780 + number % 33) + chr(0x1780 + number // 33) for number in range(1000)]
+    texts = [f"the fox {sign}" for sign in signs] + [f"the cat {sign}x" for sign in signs[:-1]]
+    texts.append(f"the cat {signs[-1]}")
+    vectors = np.array([[1, 0.01]] * 1000 + [[1, 0.02]] * 1000, dtype=np.float32)
+    reader = LocalModel(TINY / "bert_mean", "tiny")
+    report = find_duplicates(list(map(str, range(2000))), texts, vectors, 0.9, reader=reader, max_pairs=10)
+    assert report.dropped == ("1999",)
+    assert {pair.id for pair in report.vetoed} | {pair.other for pair in report.vetoed} >= set(
+        map(str, range(999))
+    )
+    assert len(report.vetoed) < 5000
+    assert [pair.score for pair in report.vetoed] == sorted((pair.score for pair in report.vetoed), reverse=True)
+
+
+def test_too_many_pairs_of_texts_with_two_vectors_are_refused_before_they_are_made() -> None:
+    texts = [f"{name} {number}" for name in ("fox", "cat") for number in range(2000)]
+    vectors = np.array([[1, 0.01]] * 2000 + [[1, 0.02]] * 2000, dtype=np.float32)
+    with pytest.raises(InputError, match="raise the threshold"):
+        find_duplicates(list(map(str, range(4000))), texts, vectors, 0.9, veto="numbers", max_pairs=100_000)
+
+
 def test_equal_vectors_of_a_model_that_tells_nothing() -> None:
     """What it may have cut or dropped isn't known: other characters with one vector are another text."""
     start = "word " * 600
@@ -159,7 +184,30 @@ def test_a_collection_whose_model_is_not_here_is_cautious(tmp_path: Path) -> Non
     with textkin.Collection(tmp_path / "x.kin") as opened:
         report = opened.duplicates(0.9)
         assert report.dropped == ("f",)
-        assert report.unread == ("c", "d")
+        assert report.unread == ()  # nobody knows
+        feared = {pair.id + pair.other: pair.why["tokenizer"] for pair in report.vetoed}
+        assert {"ab", "cd"} <= set(feared)
+        assert f"{tmp_path / 'model'} is not on this machine: bring its folder back" in feared["cd"]
+        assert opened.unreadable(["🎉", "погода"]) == []
+        assert len(opened.similar("c")) == 5
+    done = CliRunner().invoke(main, ["duplicates", str(tmp_path / "x.kin"), "--threshold", "0.9"])
+    assert "kept apart, because nobody knows here whether the model reads them (the tokenizer of" in done.stderr
+    assert "hold no word" not in done.stderr
+
+
+def test_a_cure_for_a_tokenizer_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Near Russian texts of a model that reads Russian, on a machine without it: kept apart, and said so."""
+    monkeypatch.setattr("textkin.models.weights.locate", lambda name: None)
+    info = replace(HashingModel().info, name="intfloat/multilingual-e5-small")
+    reader = reader_of(info)
+    texts = ["сегодня хорошая погода", "сегодня хорошая погода была", "the fox"]
+    vectors = np.array([[1, 0], [1, 0.04], [0, 1]], dtype=np.float32)
+    report = find_duplicates(list("abc"), texts, vectors, 0.95, reader=reader)
+    assert (report.dropped, report.unread) == ((), ())
+    assert [(pair.id, pair.other) for pair in report.vetoed] == [("a", "b")]
+    assert report.vetoed[0].why["tokenizer"].endswith("textkin models fetch intfloat/multilingual-e5-small")
+    known = find_known((["n"], texts[:1], vectors[:1]), (["b"], texts[1:2], vectors[1:2]), 0.95, reader=reader)
+    assert "tokenizer" in known.vetoed[0].why
 
 
 def test_what_can_not_be_read_is_no_query(notes: textkin.Collection) -> None:
@@ -170,6 +218,34 @@ def test_what_can_not_be_read_is_no_query(notes: textkin.Collection) -> None:
         with pytest.raises(InputError, match="can't read the record 'c'"):
             notes.similar("c")
         assert len(notes.search("the fox 🎉")) == 4
+
+
+def test_what_can_be_read_is_asked_once_for_all_queries(
+    notes: textkin.Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A remote store answers each look at its header, and each `get`, with a round trip."""
+    with notes:
+        notes.search("the fox")
+        kind, asked = type(notes._store), {"header": 0, "get": 0}
+        header, get = kind.header, kind.get
+
+        def looked(store: object) -> object:
+            asked["header"] += 1
+            return header.fget(store)  # type: ignore[attr-defined]
+
+        def got(store: object, ids: Sequence[str]) -> object:
+            asked["get"] += 1
+            return get(store, ids)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(kind, "header", property(looked))
+        monkeypatch.setattr(kind, "get", got)
+        notes.search([f"the fox {number}" for number in range(50)])
+        assert asked["header"] < 10
+        notes.similar(["a", "b", "a"])
+        assert asked["get"] <= 1
+        asked["header"] = 0
+        notes.similar_to_text(["the fox", "the cat", "the dog"] * 20)
+        assert asked["header"] < 10
 
 
 def test_an_object_of_the_user(tmp_path: Path) -> None:

@@ -33,14 +33,15 @@ def vetoed_parts(vetoed: Sequence[Vetoed], asked: Sequence[str]) -> list[str]:
     by_veto = sum(any(name in pair.why for name in asked) for pair in vetoed)
     if by_veto:
         parts.append(f"{counted(by_veto, 'pair')} vetoed ({', '.join(asked)}).")
-    unread = [pair for pair in vetoed if "unread" in pair.why]
-    if unread:
+    told = [pair for pair in vetoed if "unread" in pair.why and "tokenizer" not in pair.why]
+    feared = [pair for pair in vetoed if "tokenizer" in pair.why]
+    for unread in filter(None, (told, feared)):
         names = ", ".join(f"{one_line(pair.id, 30)} and {one_line(pair.other, 30)}" for pair in unread[:3])
         more = f" and {len(unread) - 3:,} more" if len(unread) > 3 else ""
-        parts.append(
-            f"{counted(len(unread), 'pair')} kept apart, because the texts differ in what the model can't read: "
-            f"{names}{more}."
-        )
+        why = "because the texts differ in what the model can't read"
+        if unread is feared:
+            why = f"because nobody knows here whether the model reads them ({feared[0].why['tokenizer']})"
+        parts.append(f"{counted(len(unread), 'pair')} kept apart, {why}: {names}{more}.")
     return parts
 
 

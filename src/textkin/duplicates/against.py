@@ -118,7 +118,7 @@ def find_known(
         if unread is not None:
             unseen = unread[0].between(i, unread[1], j, score)
             if unseen is not None:
-                why["unread"] = unseen
+                why.update(unread[0].why(unseen, i, unread[1], j))
         if why:
             vetoed.append(Vetoed(ids[i], old_ids[j], score, why))
         elif i not in found:  # pairs come best first

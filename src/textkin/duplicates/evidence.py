@@ -54,7 +54,8 @@ class Vetoed:
         other: the other's.
         score: of the two.
         why: veto to what differs, e.g. ``{"numbers": "3.10 / 3.11"}``: in ``id``, in ``other``. ``unread``:
-            something that the model has no token for, so that their score says nothing of it.
+            something that the model has no token for, so that their score says nothing of it; with ``tokenizer``
+            where that is only feared, because its tokenizer is not on this machine: how it comes here.
     """
 
     id: str

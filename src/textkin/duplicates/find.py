@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -109,16 +110,22 @@ def find_duplicates(
     for record in np.unique(stand_in[~silent]).tolist():
         members.setdefault(int(by_vector[record]), []).append(record)
     # A zero vector says nothing, so that records with one are not alike by it.
-    links, refused = _spread(found, members, keys, frozenset(np.flatnonzero(rows.zero).tolist()))
-    if len(links.i) > max_pairs:
-        raise too_many(f"{len(links.i):,}", threshold, max_pairs)
+    zero = frozenset(np.flatnonzero(rows.zero).tolist())
+    if all(len(some) == 1 and some[0] == vector for vector, some in members.items()):
+        links, refused = found, []
+    else:
+        spread = _Spread(threshold, max_pairs)
+        spread.between_vectors(found, members, unread)
+        spread.within_vectors(members, keys, zero)
+        links, refused = spread.links(), spread.refused
     links, vetoed = _sifted(links, ids, texts, vetoes, unread)
     if unread is not None:
-        refused += _of_one_vector(by_vector, stand_in, silent)
-        told = (
-            Vetoed(ids[i], ids[j], 1.0, {"unread": unread.told(i, unread, j)}) for i, j in sorted(set(refused))
-        )
-        vetoed = (*told, *vetoed)
+        refused += [(i, j, 1.0) for i, j in _of_one_vector(by_vector, stand_in, silent)]
+        told = [
+            Vetoed(ids[i], ids[j], score, unread.why(unread.told(i, unread, j), i, unread, j))
+            for i, j, score in sorted(set(refused))
+        ]
+        vetoed = tuple(sorted((*told, *vetoed), key=lambda pair: -pair.score))
     evidence = Evidence(
         ids=tuple(ids),
         links=links,
@@ -161,47 +168,100 @@ def _keys_of_shared(unread: Unread, by_text: Numbers, by_vector: Numbers) -> lis
     return [keys.get(number) for number in by_text.tolist()]
 
 
-def _spread(
-    links: Links, members: dict[int, list[int]], keys: Sequence[Hashable] | None, zero: frozenset[int]
-) -> tuple[Links, list[tuple[int, int]]]:
+class _Spread:
     """Links between vectors as links between the records that have them, and between records of one vector.
 
     Args:
-        links: between records that stand for their vector.
-        members: of those, the records that are to be told apart.
-        keys: of all records; only equal ones are linked within a vector.
-        zero: records whose vector is zero.
+        threshold: of the links, for the error.
+        max_pairs: links allowed; more are refused before they take memory.
 
-    Returns:
-        The links, and pairs of one vector that are none because of their keys: one for each record.
+    Attributes:
+        refused: pairs that are no links because of what the model did not read, and their scores: one for each
+            record, not each pair, of which there may be millions.
     """
-    if all(len(some) == 1 and some[0] == vector for vector, some in members.items()):
-        return links, []
-    i: list[int] = []
-    j: list[int] = []
-    score: list[float] = []
-    for one, other, value in zip(links.i.tolist(), links.j.tolist(), links.score.tolist(), strict=True):
-        for mine in members[one]:
-            i += [mine] * len(members[other])
-            j += members[other]
-            score += [value] * len(members[other])
-    refused: list[tuple[int, int]] = []
-    for vector, some in members.items():
-        if vector in zero:
-            continue
-        alike: dict[Hashable, list[int]] = {}
-        for record in some:
-            alike.setdefault(None if keys is None else keys[record], []).append(record)
-        groups = list(alike.values())
-        refused += [(min(groups[0][0], group[0]), max(groups[0][0], group[0])) for group in groups[1:]]
-        for group in groups:
-            for place, record in enumerate(group):
-                i += [record] * (len(group) - place - 1)
-                j += group[place + 1 :]
-                score += [1.0] * (len(group) - place - 1)
-    return Links(
-        np.array(i, dtype=np.int64), np.array(j, dtype=np.int64), np.array(score, dtype=np.float64)
-    ), refused
+
+    def __init__(self, threshold: float, max_pairs: int) -> None:
+        self._threshold = threshold
+        self._max_pairs = max_pairs
+        self._i, self._j, self._scores = array("q"), array("q"), array("d")
+        self.refused: list[tuple[int, int, float]] = []
+
+    def between_vectors(self, links: Links, members: dict[int, list[int]], unread: Unread | None) -> None:
+        """Link the records of near vectors that may be alike.
+
+        Args:
+            links: between records that stand for their vector.
+            members: of those, the records that are to be told apart.
+            unread: what the model did not read of the records.
+        """
+        best = np.argsort(-links.score, kind="stable")
+        pairs = zip(links.i[best].tolist(), links.j[best].tolist(), links.score[best].tolist(), strict=True)
+        told: set[int] = set()
+        parts: dict[int, dict[Hashable, list[int]]] = {}
+        for one, other, score in pairs:
+            mine, theirs = members[one], members[other]
+            if unread is None or len(mine) == len(theirs) == 1:
+                self._link(mine, theirs, score)
+                continue
+            for vector in (one, other):
+                if vector not in parts:
+                    unread.read(members[vector])
+                    parts[vector] = _grouped(members[vector], unread.words)
+            for words, some in parts[one].items():
+                if words in parts[other]:
+                    self._link(some, parts[other][words], score)
+            for here, there in ((one, other), (other, one)):
+                opposite = members[there][0]
+                for words, some in parts[here].items():
+                    if words not in parts[there]:
+                        fresh = [record for record in some if record not in told]
+                        told.update(fresh)
+                        self.refused += [(min(record, opposite), max(record, opposite), score) for record in fresh]
+
+    def within_vectors(
+        self, members: dict[int, list[int]], keys: Sequence[Hashable] | None, zero: frozenset[int]
+    ) -> None:
+        """Link the records of one vector.
+
+        Args:
+            members: as of `between_vectors`.
+            keys: of all records; only equal ones are linked.
+            zero: records whose vector is zero: nothing is linked by that.
+        """
+        for vector, some in members.items():
+            if vector in zero:
+                continue
+            groups = list(_grouped(some, lambda record: None if keys is None else keys[record]).values())
+            first = groups[0][0]
+            self.refused += [(min(first, group[0]), max(first, group[0]), 1.0) for group in groups[1:]]
+            for group in groups:
+                for place, record in enumerate(group[:-1], 1):
+                    self._link([record], group[place:], 1.0)
+
+    def links(self) -> Links:
+        """All of them."""
+        return Links(
+            np.array(self._i, dtype=np.int64),
+            np.array(self._j, dtype=np.int64),
+            np.array(self._scores, dtype=np.float64),
+        )
+
+    def _link(self, mine: Sequence[int], theirs: Sequence[int], score: float) -> None:
+        fresh = len(mine) * len(theirs)
+        count = len(self._i) + fresh
+        if count > self._max_pairs:
+            raise too_many(f"{count:,} or more", self._threshold, self._max_pairs)
+        for record in mine:
+            self._i.extend([record] * len(theirs))
+            self._j.extend(theirs)
+        self._scores.extend([score] * fresh)
+
+
+def _grouped(records: Iterable[int], key: Callable[[int], Hashable]) -> dict[Hashable, list[int]]:
+    groups: dict[Hashable, list[int]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return groups
 
 
 def _of_one_vector(by_vector: Numbers, stand_in: Numbers, silent: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -232,7 +292,7 @@ def _sifted(
         if unread is not None:
             unseen = unread.between(first, unread, second, float(links.score[number]))
             if unseen is not None:
-                why["unread"] = unseen
+                why.update(unread.why(unseen, first, unread, second))
         if why:
             allowed[number] = False
             vetoed.append(Vetoed(ids[first], ids[second], float(links.score[number]), why))

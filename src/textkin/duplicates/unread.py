@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from textkin.text.reading import difference, folded, text_key
+from textkin.text.reading import CautiousReader, difference, folded, text_key, unread_words
 from textkin.types import Reading, TextReader
 
 SAME_VECTOR: Final = 1 - 1e-11
@@ -30,6 +30,7 @@ class Unread:
         self._reader = reader
         self._readings: dict[int, Reading] = {}
         self._keys: dict[int, str] = {}
+        self._missing = reader.missing if isinstance(reader, CautiousReader) else None
         self.silent: frozenset[int] = frozenset(reader.unreadable(texts))
 
     def read(self, numbers: Iterable[int]) -> None:
@@ -43,6 +44,11 @@ class Unread:
         self.read([number])
         return self._text_key(number), tuple(sorted(map(folded, self._readings[number].unread)))
 
+    def words(self, number: int) -> tuple[str, ...]:
+        """Texts are linked only if these are equal; what signs they may differ in, `between` tells."""
+        self.read([number])
+        return unread_words(self._readings[number])
+
     def between(self, i: int, other: Unread, j: int, score: float) -> str | None:
         """What text ``i`` here and text ``j`` there differ in unread; None where nothing forbids to merge them."""
         self.read([i])
@@ -54,6 +60,13 @@ class Unread:
         if found is None and (one.nothing or two.nothing):
             found = "the model reads nothing of it"
         return found
+
+    def why(self, found: str, i: int, other: Unread, j: int) -> dict[str, str]:
+        """The veto to what two texts differ in; ``tokenizer`` where it was only guessed that this is unread."""
+        self.read([i])
+        other.read([j])
+        guessed = self._missing if self._readings[i].unread or other._readings[j].unread else None
+        return {"unread": found} if guessed is None else {"unread": found, "tokenizer": guessed}
 
     def told(self, i: int, other: Unread, j: int) -> str:
         """The words that only one of two texts has, for people."""

@@ -142,7 +142,7 @@ def model_reader(model: Model) -> TextReader:
 def reader_of(info: ModelInfo) -> TextReader:
     """What a collection's model can read, without its weights.
 
-    Of a model of this machine its tokenizer tells, where that is here; else it is taken to read Latin script only.
+    Of a model of this machine its tokenizer tells, where that is here; else see `CautiousReader`.
     """
     if info.details.get("kind") in ("provider", "object") or is_hosted(info.name):
         return AnyReader()
@@ -151,11 +151,16 @@ def reader_of(info: ModelInfo) -> TextReader:
     from textkin.models import weights
     from textkin.models.tokenizer import read_tokenizer
 
+    name = weights_name(info.name) or ""
     try:
-        folder = weights.locate(weights_name(info.name) or "")
-        return CautiousReader() if folder is None else read_tokenizer(folder)
-    except (ModelError, InputError):
-        return CautiousReader()
+        folder = weights.locate(name)
+        if folder is not None:
+            return read_tokenizer(folder)
+    except (ModelError, InputError) as error:
+        if not Path(name).is_absolute():
+            return CautiousReader(f"the tokenizer of {name} can't be used here: {error}")
+    cure = "bring its folder back" if Path(name).is_absolute() else f"textkin models fetch {name}"
+    return CautiousReader(f"the tokenizer of {name} is not on this machine: {cure}")
 
 
 def _hosted(name: str, precision: str, base_url: str | None) -> Model:

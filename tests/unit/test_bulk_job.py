@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import random
 import threading
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import textkin
 from textkin.errors import BudgetError, InputError, ModelMismatchError, StoreError, StoreLockedError
 from textkin.jobs.bulk.collection import embed_to_store
 from textkin.jobs.bulk.folder import embed_to_folder
@@ -23,6 +25,7 @@ from textkin.models.hashing import HashingModel
 from textkin.models.spending import Budget, Spend
 from textkin.stores.resolve import open_store
 from textkin.text.options import ReadOptions
+from textkin.text.read import read_inputs
 from textkin.types import Embedded, Progress, Role
 
 IDS = ReadOptions(id_column="id")
@@ -113,6 +116,53 @@ def test_lists_reach_a_collection_as_lists(tmp_path: Path) -> None:
     records = [record for batch in store.scan() for record in batch]
     store.close()
     assert [record.metadata for record in records] == [{"id": 5, "tags": ["x", 1]}, {"id": 6, "tags": None}]
+
+
+def _metadata(place: Path) -> list[Any]:
+    store = open_store(place, create=False)
+    found = [dict(record.metadata) for batch in store.scan() for record in batch]
+    store.close()
+    return sorted(found, key=str)
+
+
+def test_a_collection_gets_the_metadata_that_index_makes_of_parquet(tmp_path: Path) -> None:
+    day = datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    columns = {
+        "text": pa.array(["text 0", "text 1", "text 2"]),
+        "day": pa.array([day.date(), None, day.date()]),
+        "at": pa.array([day, day, None], pa.timestamp("ns", "UTC")),
+        "hour": pa.array([day.time(), None, day.time()]),
+        "took": pa.array([5, None, 6], pa.duration("s")),
+        "large": pa.array([1, 2**63 + 5, 2**64 - 1], pa.uint64()),
+        "small": pa.array([1, None, 3], pa.int8()),
+        "half": pa.array([0.1, 2.0, float("nan")], pa.float32()),
+        "sure": pa.array([True, None, False]),
+        "price": pa.array([Decimal("1.50"), None, Decimal("2.25")]),
+        "raw": pa.array([b"a", b"\xff", None]),
+        "days": pa.array([[day.date()], [], None]),
+        "sizes": pa.array([[1, 2], [2**63 + 1], None], pa.list_(pa.uint64())),
+        "nested": pa.array([{"a": 1}, None, {"a": 2}]),
+        "kind": pa.array(["x", "y", None]).dictionary_encode(),
+        "nothing": pa.array([None, None, None]),
+    }
+    source = tmp_path / "when.parquet"
+    pq.write_table(pa.table(columns), source)
+    read = ReadOptions(text_column="text")
+    with textkin.Collection(tmp_path / "index.kin", "hashing") as notes:
+        notes.index(read_inputs([source], options=read))
+    report = embed_to_store([source], tmp_path / "to.kin", "hashing", BulkOptions(columns=("*",), read=read))
+    assert (report.rows, report.rejected) == (3, 0)
+    expected = _metadata(tmp_path / "index.kin")
+    assert len(expected) == 3
+    assert _metadata(tmp_path / "to.kin") == expected
+
+
+def test_a_collection_takes_numbers_of_one_column_whatever_their_width(tmp_path: Path) -> None:
+    for name, kind in (("a", pa.int32()), ("b", pa.int64()), ("c", pa.uint16())):
+        pq.write_table(pa.table({"text": [name], "n": pa.array([7], kind)}), tmp_path / f"{name}.parquet")
+    options = BulkOptions(columns=("n",), read=ReadOptions(text_column="text"))
+    assert embed_to_store(sorted(tmp_path.glob("*.parquet")), tmp_path / "n.kin", Asked(), options).rows == 3
+    assert _metadata(tmp_path / "n.kin") == [{"n": 7}] * 3
 
 
 def test_rows_columns_and_vectors_are_those_of_the_input(tmp_path: Path) -> None:

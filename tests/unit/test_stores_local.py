@@ -527,3 +527,18 @@ def test_a_scan_with_vectors_never_gives_those_of_another_record(tmp_path: Path,
         pytest.raises(CorruptStoreError, match=r"record 'id\d' and its passages|differs from"),
     ):
         list(store.scan_vectors())
+
+
+def test_a_lost_passage_of_a_record_that_was_hit_before_is_told(tmp_path: Path) -> None:
+    place, rows = tmp_path / "notes.kin", unit(3)
+    record = Record("a", "one two three", {}, None, (Span(0, 3), Span(4, 7), Span(8, 13)))
+    with LocalStore(place) as store:
+        store.write_header(StoreHeader(MODEL, unit(16, 99)))
+        store.upsert([record], rows)
+        assert [hit.text for (hit,) in store.search(rows[:2], 1)] == ["one", "two"]
+    database = apsw.Connection(str(place / DATABASE))
+    database.execute("DELETE FROM passages WHERE number & 1048575 = 1")
+    database.close()
+    assert (place / FILE).exists()
+    with LocalStore(place) as store, pytest.raises(CorruptStoreError, match="don't belong together"):
+        store.search(rows[:2], 1)

@@ -65,20 +65,21 @@ class Columns:
 
     Args:
         schema: pyarrow's; every field may be null.
-        lists: whether a list stays one where the type is a string; else it becomes JSON.
+        metadata: whether the values go to records: a list stays one where the type is a string, and else becomes
+            JSON; and what only Parquet has a type for stays as it was read, a date as text.
 
     Attributes:
         names: as the output has them.
         sources: as the input has them.
     """
 
-    def __init__(self, schema: Any, *, lists: bool = False) -> None:
+    def __init__(self, schema: Any, *, metadata: bool = False) -> None:
         self.schema = schema
         self.names: tuple[str, ...] = tuple(schema.names)
         self.sources: tuple[str, ...] = tuple(
             (field.metadata or {}).get(_SOURCE, field.name.encode()).decode() for field in schema
         )
-        self._fits = [_check_of(field, lists=lists) for field in schema]
+        self._fits = [_check_of(field, metadata=metadata) for field in schema]
 
     def type_of(self, source: str) -> Any:
         """The type that a column of the input is kept in; None where it is not kept."""
@@ -119,7 +120,7 @@ def decide(
     first: Sequence[Mapping[str, Any]],
     taken: Sequence[str],
     *,
-    lists: bool = False,
+    metadata: bool = False,
 ) -> Columns:
     """Choose columns and types.
 
@@ -131,7 +132,7 @@ def decide(
         known: name to Arrow type, as the inputs say it.
         first: values of the first rows.
         taken: names that the output uses itself; ``*`` keeps an input's column ``id`` as ``input_id``.
-        lists: as `Columns`.
+        metadata: as `Columns`.
 
     Raises:
         InputError: a column that no input has, or a name that the output uses itself.
@@ -170,7 +171,7 @@ def decide(
         )
         for name, kind in chosen.items()
     ]
-    return Columns(arrow.schema(fields), lists=lists)
+    return Columns(arrow.schema(fields), metadata=metadata)
 
 
 def _inferred(values: Iterable[Any], arrow: Any) -> Any:
@@ -184,7 +185,7 @@ def _inferred(values: Iterable[Any], arrow: Any) -> Any:
     return arrow.string()
 
 
-def _check_of(field: Any, *, lists: bool) -> Callable[[Any], Any]:
+def _check_of(field: Any, *, metadata: bool) -> Callable[[Any], Any]:
     arrow = require("pyarrow", extra="bulk")
     types = arrow.types
     cure = f"keep the column as text: --column {field.name}:string"
@@ -219,7 +220,7 @@ def _check_of(field: Any, *, lists: bool) -> Callable[[Any], Any]:
         return value
 
     def text(value: Any) -> Any:
-        if lists and isinstance(value, list):
+        if metadata and isinstance(value, list):
             return value
         plain = value if isinstance(value, str) else plain_value(value)
         return plain if isinstance(plain, str | None) else compact_json(plain)
@@ -232,6 +233,8 @@ def _check_of(field: Any, *, lists: bool) -> Callable[[Any], Any]:
         return truth
     if is_text(field.type, arrow):
         return text
+    if metadata:
+        return lambda value: value
 
     sure: set[type] = set()
 

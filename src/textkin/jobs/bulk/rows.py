@@ -89,7 +89,7 @@ class RowReader:
         # Types are decided by what comes first, so it is read before anything is written.
         first = list(itertools.islice(items, _LOOK if wanted and known is None else 0))
         metadata = [item[0].metadata for item in first if isinstance(item, tuple)]
-        self.columns = known or decide(wanted, self._types, metadata, OWN if exact else (), lists=not exact)
+        self.columns = known or decide(wanted, self._types, metadata, OWN if exact else (), metadata=not exact)
         self._decided = self.columns
         self._stream = itertools.chain(first, items)
 
@@ -160,6 +160,8 @@ class RowReader:
         """Learn the types that a table's format knows, and refuse those that don't fit what was decided."""
         types = {column: _arrow(kind) for column, kind in types.items()}
         self._kinds = types
+        if not self._exact:
+            types = {column: _of_metadata(kind) for column, kind in types.items()}
         if self._decided is None:
             for column, kind in types.items():
                 self._types.setdefault(column, kind)
@@ -168,7 +170,7 @@ class RowReader:
             if column in self._typed or kind is None:
                 continue
             known = self._types.get(column) if before is None else before.type_of(column)
-            if known is not None and known != kind and not _loose(known, kind):
+            if known is not None and known != kind and not _loose(known, kind, metadata=not self._exact):
                 raise InputError(
                     f"{name}: the column {column!r} is {kind}, and {known} in what came before; keep it as text: "
                     f"--column {column}:string"
@@ -183,10 +185,23 @@ def _arrow(kind: Any) -> Any:
     return require("pyarrow", extra="bulk").type_for_alias(kind) if isinstance(kind, str) else kind
 
 
-def _loose(known: Any, kind: Any) -> bool:
+def _of_metadata(kind: Any) -> Any:
+    """The type that numbers have as metadata, whatever their width in a table; others as they are."""
+    arrow = require("pyarrow", extra="bulk")
+    types = arrow.types
+    if kind is None or types.is_uint64(kind):  # its largest numbers are text there
+        return kind
+    if types.is_integer(kind):
+        return arrow.int64()
+    return arrow.float64() if types.is_floating(kind) else kind
+
+
+def _loose(known: Any, kind: Any, *, metadata: bool) -> bool:
     """Whether values of one type are checked, and turned, one by one into the other."""
     arrow = require("pyarrow", extra="bulk")
     types = arrow.types
     if is_text(known, arrow):
         return True
+    if metadata and not (types.is_int64(known) or types.is_float64(known) or types.is_boolean(known)):
+        return True  # kept as it was read
     return bool(types.is_float64(known) and (types.is_integer(kind) or types.is_floating(kind)))

@@ -262,10 +262,13 @@ def read_hit(
     """The hit of a passage; ``fetched`` remembers records between calls of one search."""
     held = connection.execute(f"{_PASSAGES} WHERE number = ?", (passage,)).fetchone()
     number = passage >> ORDINAL_BITS
+    apart = f"record number {number} and its passages don't belong together"
+    if held is None:
+        raise damaged(connection, apart)
     if number not in fetched:
         row = connection.execute(f"{_RECORDS} WHERE number = ?", (number,)).fetchone()
-        if held is None or row is None:
-            raise damaged(connection, f"record number {number} and its passages don't belong together")
+        if row is None:
+            raise damaged(connection, apart)
         _, name, _, text, facts = _checked(connection, row)
         fetched[number] = name, text, facts
     _, start, stop, _, _ = _checked_passage(connection, held)

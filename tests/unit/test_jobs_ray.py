@@ -80,6 +80,15 @@ def test_a_recipe_is_checked_on_the_driver() -> None:
         Recipe("all-MiniLM-L6-v2", {"device": "cuda:1"})
 
 
+@pytest.fixture
+def not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this process were in no cluster, whichever tests came before."""
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+
+@pytest.mark.usefixtures("not_joined")
 def test_an_address_that_can_not_be_used_says_what_can() -> None:
     with pytest.raises(InputError, match="ray job submit"), on_ray.connect("ray://head:10001"):
         pass
@@ -94,6 +103,7 @@ def test_an_address_that_can_not_be_used_says_what_can() -> None:
         pass
 
 
+@pytest.mark.usefixtures("not_joined")
 def test_a_token_file_that_can_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
